@@ -1,0 +1,46 @@
+//! Label and annotation keys, and the values Tandem gives them.
+
+/// The API group; also the prefix of every key below.
+pub const GROUP: &str = "tandem-operator.io";
+/// The field manager of everything the operator applies.
+pub const OPERATOR: &str = "tandem-operator";
+/// The field manager of an agent when it re-creates a deleted record.
+pub const AGENT: &str = "tandem-agent";
+
+/// Recommended label: the application.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// Recommended label: which group, that is the `BrokerCluster`'s name.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Recommended label: what the object is for.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Recommended label: who keeps the object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`].
+pub const MANAGER: &str = "tandem";
+
+/// Ties an EndpointSlice to its Service.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Says which controller keeps an EndpointSlice.
+pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+
+/// `master` or `standby`, on pods, for people to read; traffic never depends on it.
+pub const ROLE: &str = "tandem-operator.io/role";
+/// Hash of the pod template that a pod was made from.
+pub const TEMPLATE_HASH: &str = "tandem-operator.io/template-hash";
+/// Hash of the object as the operator last applied it: tells that a field was dropped since.
+pub const APPLIED_HASH: &str = "tandem-operator.io/applied-hash";
+
+/// Record: a decimal counter, one higher for each promotion, never lower.
+pub const EPOCH: &str = "tandem-operator.io/epoch";
+/// Record: the promoted pod's name.
+pub const MASTER: &str = "tandem-operator.io/master";
+/// Record: the promoted pod's uid.
+pub const MASTER_UID: &str = "tandem-operator.io/master-uid";
+/// Record: when it was promoted (RFC 3339, milliseconds).
+pub const SINCE: &str = "tandem-operator.io/since";
+/// Record: the master before this one; absent for the first.
+pub const PREVIOUS_MASTER: &str = "tandem-operator.io/previous-master";
+/// Record: milliseconds from the lock taken to the record written.
+pub const TAKEOVER_MILLIS: &str = "tandem-operator.io/takeover-millis";
+/// Record: how often the mastership went from one pod to another, a decimal counter.
+pub const FAILOVERS: &str = "tandem-operator.io/failovers";

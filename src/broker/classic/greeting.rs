@@ -1,0 +1,1 @@
+//! The greeting of an OpenWire listener.

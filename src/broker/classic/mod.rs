@@ -1,0 +1,3 @@
+//! ActiveMQ Classic: its configuration, its command line and its greeting.
+
+pub mod greeting;

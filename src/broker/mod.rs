@@ -1,0 +1,5 @@
+//! What a broker is: how it is configured and started, and what its agent says of it.
+
+pub mod classic;
+pub mod report;
+pub mod settings;

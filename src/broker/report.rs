@@ -1,0 +1,158 @@
+//! What an agent says of its broker: the wire type of `GET /v1/report`, shared by the agent
+//! (producer) and the operator (consumer). Fields are only ever added within a version.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The path that serves a [`Report`].
+pub const REPORT_PATH: &str = "/v1/report";
+
+/// One agent's view at the moment of the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's uid: a replacement of the same name is somebody else.
+    pub pod_uid: String,
+    /// Version of the agent binary.
+    pub agent_version: String,
+    /// Where the agent's state machine stands.
+    pub state: AgentState,
+    /// Who holds the store's lock, as this agent sees it.
+    pub lock: LockReport,
+    /// What the broker's greeting listener last did.
+    pub greeting: GreetingView,
+    /// The running broker process, if there is one.
+    pub child: Option<ChildReport>,
+    /// How the last broker process ended; kept until the agent itself restarts.
+    pub last_exit: Option<ChildExit>,
+    /// The last promotion by this agent.
+    pub promotion: Option<PromotionReport>,
+    /// The highest epoch the agent has seen; 0 before it has seen any.
+    pub epoch: u64,
+    /// What is wrong and what to do about it, for people.
+    pub message: Option<String>,
+}
+
+/// The states of the agent's machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AgentState {
+    /// Before the first start of the broker.
+    Preflight,
+    /// The broker is started; it neither waits for the lock nor holds it yet.
+    Starting,
+    /// The broker waits for the lock that another one holds.
+    Standby,
+    /// The broker holds the lock and does not greet yet: recovering a large store takes minutes.
+    Promoting,
+    /// The broker holds the lock and greets.
+    Master,
+    /// The broker was asked to stop politely.
+    SteppingDown,
+    /// The broker was killed because its lock was in doubt.
+    Fenced,
+    /// The broker ended; it will be started again.
+    Backoff,
+    /// The agent was told to end.
+    Stopped,
+}
+
+/// The lock as one agent sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockReport {
+    /// Who holds it.
+    pub view: LockView,
+    /// Age of that view in milliseconds: since the *start* of the probe that found it.
+    pub age_millis: u64,
+}
+
+/// Who holds the store's lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "holder", content = "evidence")]
+pub enum LockView {
+    /// This pod's broker.
+    Mine(Evidence),
+    /// A broker, but not this pod's.
+    Other,
+    /// Nobody.
+    Free,
+    /// The probe gave no answer: never a reason to do anything but wait or, past a deadline, fence.
+    Unknown,
+}
+
+/// How it is known that the lock is ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Evidence {
+    /// The kernel's table of a local file system: proof.
+    Kernel,
+    /// The kernel's table of a network file system's client, which may be outdated: a hint.
+    ClientTable,
+}
+
+/// What the greeting listener did when last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum GreetingView {
+    /// It spoke the protocol's first bytes.
+    Ok,
+    /// Nothing listens.
+    Refused,
+    /// The connection opened and stayed silent: a frozen JVM does that.
+    Silent,
+}
+
+/// The running broker process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChildReport {
+    /// A random name, new for each start.
+    pub instance: String,
+    /// Process number inside the container.
+    pub pid: i32,
+    /// When it was started.
+    pub started: Timestamp,
+    /// How many were started before it by this agent.
+    pub restarts: u32,
+}
+
+/// The end of a broker process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChildExit {
+    /// Why it ended.
+    pub reason: ExitReason,
+    /// Exit status or signal, in words.
+    pub status: String,
+    /// When it was reaped.
+    pub at: Timestamp,
+    /// Whether it was the master.
+    pub was_master: bool,
+}
+
+/// Why a broker process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ExitReason {
+    /// By itself, or by a signal that its agent did not send.
+    BrokerCrashed,
+    /// Killed by its agent after `hangTimeout` without a greeting.
+    BrokerHung,
+    /// Killed by its agent because its lock was in doubt.
+    LockLost,
+    /// Stopped politely because the pod was told to end.
+    PodStopped,
+}
+
+/// A promotion by this agent, with the times that make up a failover.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PromotionReport {
+    /// When the lock was first seen as ours.
+    pub lock_taken: Timestamp,
+    /// When the broker first greeted.
+    pub greeted: Timestamp,
+    /// When the record was written; absent while the API server is away.
+    pub recorded: Option<Timestamp>,
+    /// The epoch written.
+    pub epoch: Option<u64>,
+}

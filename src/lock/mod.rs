@@ -1,0 +1,1 @@
+//! The lock that elects the master, read but never touched.
