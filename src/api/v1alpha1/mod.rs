@@ -1,1 +1,11 @@
-//! v1alpha1
+//! `tandem-operator.io/v1alpha1`.
+
+mod defaults;
+mod quantity;
+mod spec;
+mod status;
+
+pub use defaults::*;
+pub use quantity::QuantityValue;
+pub use spec::*;
+pub use status::*;
