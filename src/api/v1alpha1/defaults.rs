@@ -40,9 +40,6 @@ pub(super) fn listeners() -> Vec<Listener> {
 pub(super) fn access_modes() -> Vec<String> {
     vec!["ReadWriteMany".to_owned()]
 }
-pub(super) fn grace() -> i64 {
-    60
-}
 
 impl Default for Broker {
     fn default() -> Self {

@@ -6,6 +6,6 @@ mod spec;
 mod status;
 
 pub use defaults::*;
-pub use quantity::QuantityValue;
+pub use quantity::{QuantityValue, amount};
 pub use spec::*;
 pub use status::*;
