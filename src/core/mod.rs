@@ -1,5 +1,6 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
+pub mod events;
 pub mod lock;
 pub mod observed;
 pub mod plan;
