@@ -18,10 +18,11 @@ const DIGEST: &str = "digest";
 /// How long versions that are no longer made stay: another checkout may be using them.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The Debian release of the base layer.
-const RELEASE: &str = "bookworm";
-/// A C library for the JVM, and a shell with the usual tools for whoever looks into a pod.
-const PACKAGES: &str = "base-files,bash,coreutils,dash,libc6,libgcc-s1,zlib1g";
+/// The Debian release of the base layer where this machine is not a Debian itself.
+const RELEASE: &str = "trixie";
+/// What a JVM of Temurin or Debian links to, and a shell with the usual tools for whoever looks
+/// into a pod.
+const PACKAGES: &str = "base-files,bash,coreutils,dash,libc6,libgcc-s1,libstdc++6,zlib1g";
 /// Nobody reads manuals in a test bed.
 const LEFT_OUT: [&str; 5] = [
     "/usr/share/doc/*",
@@ -61,13 +62,14 @@ impl Layer {
 
 /// A small Debian.
 pub fn base(cache: &Cache) -> Result<Layer> {
-    let mut inputs = vec![RELEASE, PACKAGES, PASSWD, GROUP];
+    let release = debian_release(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    let mut inputs = vec![release.as_str(), PACKAGES, PASSWD, GROUP];
     inputs.extend(LEFT_OUT);
     layer(cache, "base", &digest_texts(&inputs), "the images' base", |root| {
         let mut debian = shell::command("mmdebstrap", &["--variant=extract", "--quiet"]);
         debian.arg(format!("--include={PACKAGES}"));
         debian.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
-        debian.arg(RELEASE).arg(root);
+        debian.arg(&release).arg(root);
         shell::run(&mut debian)?;
         // Devices and this machine's name are the container runtime's to provide.
         for path in ["dev", "etc/hostname", "etc/resolv.conf"] {
@@ -76,6 +78,18 @@ pub fn base(cache: &Cache) -> Result<Layer> {
         write(&root.join("etc/passwd"), PASSWD)?;
         write(&root.join("etc/group"), GROUP)
     })
+}
+
+/// This machine's own release, if it is a Debian: its JDK needs a C library no older than here.
+fn debian_release(os_release: &str) -> String {
+    let value = |name: &str| {
+        let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.map(|text| text.trim_matches('"').to_owned())
+    };
+    match (value("ID").as_deref(), value("VERSION_CODENAME")) {
+        (Some("debian"), Some(codename)) => codename,
+        _ => RELEASE.to_owned(),
+    }
 }
 
 /// The Java runtime.
@@ -255,4 +269,16 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_is_no_older_than_this_machine() {
+        assert_eq!(debian_release("ID=debian\nVERSION_CODENAME=bookworm\n"), "bookworm");
+        assert_eq!(debian_release("VERSION_CODENAME=noble\nID=ubuntu\n"), RELEASE);
+        assert_eq!(debian_release(""), RELEASE);
+    }
 }

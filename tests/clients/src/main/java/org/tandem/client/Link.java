@@ -73,6 +73,7 @@ final class Link implements AutoCloseable {
 
         @Override
         public void onException(IOException error) {
+            interruptions.incrementAndGet();
             Log.line(role + " connection lost for good: " + error);
         }
 

@@ -7,7 +7,7 @@ import java.util.concurrent.atomic.AtomicLong;
 /** A thread that does its work over a connection of its own, and over a new one when that ends. */
 abstract class Worker implements Runnable {
     private static final long SHORTEST_PAUSE_MILLIS = 100;
-    private static final long LONGEST_PAUSE_MILLIS = 2000;
+    private static final long LONGEST_PAUSE_MILLIS = 1000;
 
     /** Open while the work is wanted. */
     final Gate gate;
