@@ -1,24 +1,23 @@
 //! A bed as a whole: up, down, and access to its parts.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::control_plane::{self, COMPONENTS, Component, ComponentControl};
 use crate::images::{self, Image};
-use crate::layout::{Layout, STATE};
+use crate::layout::Layout;
 use crate::node::Node;
 use crate::pod_process::{self, PodProcess};
+use crate::record::Record;
 use crate::{
-    cgroup, cleanup, components, credentials, dns, network, packages, progress, shell, wait,
+    cgroup, cleanup, components, credentials, dns, machine, network, packages, progress, shell,
+    wait,
 };
 
 /// The bed's name unless another is given.
@@ -29,8 +28,9 @@ pub const DEFAULT_NAME: &str = "tandem";
 pub struct Options {
     /// The bed's name: beds of different names stand side by side.
     pub name: String,
-    /// How many nodes, 1 to 9. It is fixed when the bed is made.
-    pub nodes: u8,
+    /// How many nodes, 1 to 9, fixed when the bed is made. Without it, those the bed has; 2 for a
+    /// new one.
+    pub nodes: Option<u8>,
     /// The operator's static binary, for its image.
     pub tandem: Option<PathBuf>,
     /// The `testbed` program, which every node runs as its first process. Without it, it is this
@@ -41,7 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { name: DEFAULT_NAME.to_owned(), nodes: 2, tandem: None, program: None }
+        Options { name: DEFAULT_NAME.to_owned(), nodes: None, tandem: None, program: None }
     }
 }
 
@@ -52,26 +52,20 @@ pub struct Bed {
     record: Record,
 }
 
-/// What a later run must know of a bed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
-    nodes: u8,
-}
-
 impl Bed {
     /// Brings the bed into its normal state, whatever state it is in: makes or repairs what is
     /// missing, powers on, thaws and heals.
     pub fn up(options: &Options) -> Result<Bed> {
-        check_machine()?;
+        machine::check()?;
         let layout = Layout::new(&options.name)?;
         let cache = Cache::open()?;
-        let program = program(options)?;
+        let program = machine::program(options.program.as_deref())?;
         packages::ensure(&cache, &packages::NEEDED)?;
-        let built = components::ensure(&cache, &project())?;
+        let built = components::ensure(&cache, &machine::project())?;
         let images = make_images(&cache, options.tandem.as_deref())?;
 
-        let _lock = lock()?;
-        let bed = Bed { record: record(&layout, options.nodes)?, layout };
+        let _lock = machine::lock()?;
+        let bed = Bed { record: Record::ensure(&layout, options.nodes)?, layout };
         progress::step(&format!("bed {}: control plane", bed.name()), || {
             bed.install(&built, &program)?;
             bed.start_control_plane()
@@ -85,9 +79,9 @@ impl Bed {
 
     /// The bed of that name, which was brought up before.
     pub fn open(name: &str) -> Result<Bed> {
-        check_machine()?;
+        machine::check()?;
         let layout = Layout::new(name)?;
-        let record = read_record(&layout)?.ok_or_else(|| {
+        let record = Record::read(&layout)?.ok_or_else(|| {
             anyhow!("there is no bed {name}: bring it up with `testbed --name {name} up`")
         })?;
         Ok(Bed { layout, record })
@@ -95,10 +89,12 @@ impl Bed {
 
     /// Takes the bed of that name down and leaves nothing of it; there need not be one.
     pub fn remove(name: &str) -> Result<()> {
-        check_machine()?;
+        machine::check()?;
         let layout = Layout::new(name)?;
-        let _lock = lock()?;
-        progress::step(&format!("bed {name}: down"), || cleanup::remove(&layout))
+        let _lock = machine::lock()?;
+        progress::step(&format!("bed {name}: down"), || cleanup::remove(&layout))?;
+        cleanup::remove_empty_state();
+        Ok(())
     }
 
     /// Takes the bed down and leaves nothing of it.
@@ -149,6 +145,7 @@ impl Bed {
         let home = self.layout.root().join("helm");
         let mut helm = network::command(&self.layout.network(), self.layout.bin().join("helm"));
         helm.env("KUBECONFIG", self.kubeconfig());
+        control_plane::without_proxy(&mut helm);
         for kind in ["CACHE", "CONFIG", "DATA"] {
             helm.env(format!("HELM_{kind}_HOME"), home.join(kind.to_lowercase()));
         }
@@ -208,7 +205,7 @@ impl Bed {
 
     fn install(&self, built: &Path, program: &Path) -> Result<()> {
         components::install(built, &self.layout.bin())?;
-        components::place(program, &self.layout.program())?;
+        components::copy(program, &self.layout.program())?;
         fs::create_dir_all(self.layout.volumes())?;
         credentials::ensure(&self.layout, self.record.nodes)?;
         dns::prepare(&self.layout)?;
@@ -217,9 +214,18 @@ impl Bed {
     }
 
     fn start_control_plane(&self) -> Result<()> {
-        for component in COMPONENTS {
+        let (first, rest) = ([Component::Etcd, Component::Apiserver], &COMPONENTS[2..]);
+        for component in first {
             self.component(component).start()?;
         }
+        self.apply_dns()?;
+        for component in rest {
+            self.component(*component).launch()?;
+        }
+        rest.iter().try_for_each(|component| self.component(*component).await_service())
+    }
+
+    fn apply_dns(&self) -> Result<()> {
         let objects = self.layout.root().join("dns.json");
         fs::write(&objects, serde_json::to_vec_pretty(&dns::objects())?)?;
         // The API server makes its own namespaces a moment after it is ready.
@@ -244,24 +250,44 @@ impl Bed {
         each(self.nodes(), |node| if node.is_on()? { work(node) } else { Ok(()) })
     }
 
-    /// Waits for what a first pod needs: nodes that are Ready, and the default service account.
+    /// The names of the nodes that the API server knows as Ready; a node that has just lost its
+    /// power still counts for a while.
+    pub fn ready_nodes(&self) -> Result<Vec<String>> {
+        let states = self.kubectl(&[
+            "--request-timeout=5s",
+            "get",
+            "nodes",
+            "-o",
+            r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#,
+        ])?;
+        Ok(states
+            .lines()
+            .filter_map(|line| line.strip_suffix(" True"))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Waits for what a first pod needs: nodes that are Ready, kubelets that answer, and the default
+    /// service account.
     fn await_ready(&self) -> Result<()> {
         let names: Vec<String> = self.nodes().iter().map(Node::name).collect();
-        let ready = r#"{range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        let logs = self.layout.root().join("logs");
         wait::until("the nodes to be Ready", Duration::from_secs(90), || {
-            let output = format!("jsonpath={ready}");
-            let states = self.kubectl(&["get", "nodes", "-o", &output])?;
-            let is_ready =
-                |name: &String| states.lines().any(|line| line == format!("{name} True"));
-            Ok(names.iter().all(is_ready).then_some(()))
+            let ready = self.ready_nodes()?;
+            Ok(names.iter().all(|name| ready.contains(name)).then_some(()))
         })
-        .with_context(|| {
-            format!("see the logs in {}", self.layout.root().join("logs").display())
-        })?;
-        wait::until("the default service account", Duration::from_secs(30), || {
-            let mut get = self.kubectl_command();
-            let found = shell::succeeds(get.args(["get", "serviceaccount", "default"]))?;
-            Ok(found.then_some(()))
+        .with_context(|| format!("see the logs in {}", logs.display()))?;
+        for name in names {
+            let path = format!("/api/v1/nodes/{name}/proxy/healthz");
+            self.await_answer(&format!("{name}'s kubelet"), &["get", "--raw", &path])?;
+        }
+        self.await_answer("the default service account", &["get", "serviceaccount", "default"])
+    }
+
+    fn await_answer(&self, what: &str, question: &[&str]) -> Result<()> {
+        wait::until(what, Duration::from_secs(30), || {
+            let mut kubectl = self.kubectl_command();
+            Ok(shell::succeeds(kubectl.args(question))?.then_some(()))
         })
     }
 }
@@ -278,82 +304,10 @@ fn each(nodes: Vec<Node>, work: impl Fn(&Node) -> Result<()> + Sync) -> Result<(
     })
 }
 
-fn check_machine() -> Result<()> {
-    if !cfg!(target_os = "linux") || !nix::unistd::geteuid().is_root() {
-        bail!("the test bed needs Linux and root, for namespaces and control groups");
-    }
-    Ok(())
-}
-
-/// The checkout this program was built from: the sources of components and images are there.
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 fn make_images(cache: &Cache, tandem: Option<&Path>) -> Result<Vec<Image>> {
     images::ensure(&images::Request {
         cache: cache.root().to_owned(),
-        project: project(),
+        project: machine::project(),
         tandem: tandem.map(Path::to_owned),
     })
-}
-
-fn program(options: &Options) -> Result<PathBuf> {
-    if let Some(program) = &options.program {
-        return Ok(program.clone());
-    }
-    let this = std::env::current_exe().context("finding this program's own file")?;
-    this.ancestors()
-        .take(3)
-        .map(|path| path.with_file_name("testbed"))
-        .find(|path| path.is_file())
-        .ok_or_else(|| anyhow!("there is no `testbed` near {}: run `cargo build -p tandem-testbed` with the same target directory", this.display()))
-}
-
-/// One change of beds at a time.
-fn lock() -> Result<Flock<File>> {
-    fs::create_dir_all(STATE).with_context(|| format!("creating {STATE}"))?;
-    let directory = File::open(STATE).with_context(|| format!("opening {STATE}"))?;
-    Flock::lock(directory, FlockArg::LockExclusive)
-        .map_err(|(_, error)| anyhow!(error).context(format!("locking {STATE}")))
-}
-
-fn record(layout: &Layout, nodes: u8) -> Result<Record> {
-    if !(1..=9).contains(&nodes) {
-        bail!("a bed has 1 to 9 nodes, not {nodes}");
-    }
-    let wanted = Record { nodes };
-    match read_record(layout)? {
-        Some(found) if found == wanted => {}
-        Some(found) => bail!(
-            "bed {} has {} nodes; take it down before bringing it up with {nodes}",
-            layout.name(),
-            found.nodes
-        ),
-        None => {
-            // Whatever is there without a record is what a killed run left.
-            cleanup::remove(layout)?;
-            fs::create_dir_all(layout.root())
-                .with_context(|| format!("creating {}", layout.root().display()))?;
-            let fresh = layout.root().join("bed.json.new");
-            fs::write(&fresh, serde_json::to_vec(&wanted)?)?;
-            fs::rename(fresh, record_path(layout)).context("recording the bed")?;
-        }
-    }
-    Ok(wanted)
-}
-
-fn record_path(layout: &Layout) -> PathBuf {
-    layout.root().join("bed.json")
-}
-
-fn read_record(layout: &Layout) -> Result<Option<Record>> {
-    let path = record_path(layout);
-    match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("reading {} (take the bed down)", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-    }
 }

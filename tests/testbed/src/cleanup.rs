@@ -25,10 +25,12 @@ pub(crate) fn remove(layout: &Layout) -> Result<()> {
     }
     network::remove_empty_directory()?;
     unmount_below(&layout.root())?;
-    cache::remove(&layout.root())?;
-    // Other beds may have their directories in it.
+    cache::remove(&layout.root())
+}
+
+/// Removes the directory of all beds after the last of them.
+pub(crate) fn remove_empty_state() {
     let _ = fs::remove_dir(STATE);
-    Ok(())
 }
 
 fn groups_of(layout: &Layout) -> Result<Vec<String>> {

@@ -51,17 +51,22 @@ pub fn install(built: &Path, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Links `from` as `to`, or copies it where a link cannot be (another file system). A file already
-/// there is replaced by renaming: a running program's own file cannot be written to.
-pub fn place(from: &Path, to: &Path) -> Result<()> {
-    let fresh = to.with_extension("new");
-    crate::cache::remove(&fresh)?;
-    if fs::hard_link(from, &fresh).is_err() {
-        fs::copy(from, &fresh)
-            .with_context(|| format!("copying {} to {}", from.display(), fresh.display()))?;
-    }
-    // Renaming a link onto a link to the same file does nothing and leaves both names.
+/// Links `from` as `to`, or copies it where a link cannot be (another file system).
+fn place(from: &Path, to: &Path) -> Result<()> {
+    // Renaming a link onto another link to the same file would do nothing and leave both.
     crate::cache::remove(to)?;
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(from, to),
+    }
+}
+
+/// Copies a program; one already there is replaced as a whole, because a running program's file
+/// cannot be written to.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let fresh = to.with_extension("new");
+    fs::copy(from, &fresh)
+        .with_context(|| format!("copying {} to {}", from.display(), fresh.display()))?;
     fs::rename(&fresh, to).with_context(|| format!("placing {}", to.display()))
 }
 

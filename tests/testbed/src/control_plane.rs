@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use crate::layout::{APISERVER, Layout, PODS, SERVICES};
+use crate::layout::{APISERVER, DNS, Layout, PODS, SERVICES};
 use crate::process::State;
 use crate::{cgroup, credentials, daemon, dns, network, shell, wait};
 
@@ -86,19 +86,21 @@ impl<'a> ComponentControl<'a> {
         daemon::stop(self.layout, self.component.name())
     }
 
-    /// Starts the component and waits until it serves; it may run already.
+    /// Starts the component and waits until it serves; it may run already, or be frozen.
     pub fn start(&self) -> Result<()> {
+        self.launch()?;
+        self.await_service()
+    }
+
+    pub(crate) fn launch(&self) -> Result<()> {
         let name = self.component.name();
-        if daemon::running(self.layout, name)?.is_none() {
-            let command = self.component.command(self.layout);
-            cgroup::create(&self.layout.cgroup())?;
-            daemon::start(self.layout, name, &self.layout.cgroup(), &command)?;
-        }
-        self.thaw()?;
-        match self.component {
-            Component::Etcd => self.await_port(2379),
-            Component::Apiserver => self.await_ready(),
-            _ => Ok(()),
+        match daemon::running(self.layout, name)? {
+            Some(process) => process.signal(Signal::SIGCONT),
+            None => {
+                let command = self.component.command(self.layout);
+                cgroup::create(&self.layout.cgroup())?;
+                daemon::start(self.layout, name, &self.layout.cgroup(), &command).map(|_| ())
+            }
         }
     }
 
@@ -119,33 +121,34 @@ impl<'a> ComponentControl<'a> {
         }
     }
 
-    fn await_port(&self, port: u16) -> Result<()> {
-        let address = SocketAddr::new(APISERVER.parse()?, port);
-        self.await_service(|| {
-            let connected = network::inside(&self.layout.network(), || {
-                Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
-            })?;
-            Ok(connected.then_some(()))
-        })
-    }
-
-    fn await_ready(&self) -> Result<()> {
-        self.await_service(|| {
-            let ready = shell::succeeds(kubectl(self.layout).args(["get", "--raw", "/readyz"]))?;
-            Ok(ready.then_some(()))
-        })
-    }
-
-    fn await_service(&self, mut probe: impl FnMut() -> Result<Option<()>>) -> Result<()> {
+    pub(crate) fn await_service(&self) -> Result<()> {
         let name = self.component.name();
         let log = self.layout.log(name);
         wait::until(&format!("{name} to serve"), Duration::from_secs(60), || {
             if self.state()? == State::Gone {
                 bail!("{name} ended")
             }
-            probe()
+            Ok(self.serves()?.then_some(()))
         })
         .with_context(|| format!("see {}{}", log.display(), shell::log_tail(&log)))
+    }
+
+    fn serves(&self) -> Result<bool> {
+        let address = match self.component {
+            Component::Apiserver => {
+                return shell::succeeds(kubectl(self.layout).args(["get", "--raw", "/readyz"]));
+            }
+            // It waits for the first node, which may come up later.
+            Component::Proxy => return Ok(true),
+            Component::Etcd => (APISERVER, 2379),
+            Component::ControllerManager => (APISERVER, 10257),
+            Component::Scheduler => (APISERVER, 10259),
+            Component::Coredns => (DNS, 53),
+        };
+        let address = SocketAddr::new(address.0.parse()?, address.1);
+        network::inside(&self.layout.network(), || {
+            Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
+        })
     }
 }
 
@@ -155,7 +158,13 @@ pub fn kubectl(layout: &Layout) -> Command {
     command
         .arg(format!("--kubeconfig={}", layout.kubeconfig(credentials::ADMIN).display()))
         .env("KUBECACHEDIR", layout.root().join("kubectl-cache"));
+    without_proxy(&mut command);
     command
+}
+
+/// The caller may be told to use a proxy for HTTP; it does not reach the bed.
+pub(crate) fn without_proxy(command: &mut Command) {
+    command.env("NO_PROXY", "*").env("no_proxy", "*");
 }
 
 fn etcd(layout: &Layout) -> Command {
@@ -181,6 +190,9 @@ fn apiserver(layout: &Layout) -> Command {
         .arg(format!("--tls-cert-file={}", file("apiserver.crt")))
         .arg(format!("--tls-private-key-file={}", file("apiserver.key")))
         .arg(format!("--cert-dir={}", file("unused")))
+        // Also makes the API server publish how extensions authenticate its requests, which the
+        // other components look for.
+        .arg(format!("--client-ca-file={}", file("ca.crt")))
         .arg(format!("--token-auth-file={}", file("tokens.csv")))
         .arg("--authorization-mode=Node,RBAC")
         .arg("--enable-admission-plugins=NodeRestriction")
@@ -227,14 +239,11 @@ fn as_user(layout: &Layout, program: &str, user: &str) -> Command {
     command
 }
 
-/// A service proxy for programs in the control plane's namespace. It is no node's: the name only
-/// must not be one of a node.
+/// A service proxy for programs in the control plane's namespace. A proxy waits for the node it
+/// is named after, so it takes the first node's name; only node-local traffic policies care.
 fn proxy(layout: &Layout) -> Command {
     let mut proxy = component(layout, "kube-proxy");
-    proxy
-        .args(proxy_arguments(layout, "control-plane"))
-        // Without a Node of that name it would take the loopback address for the node's own.
-        .arg(format!("--bind-address={APISERVER}"));
+    proxy.args(proxy_arguments(layout, &layout.node(1).name()));
     proxy
 }
 

@@ -1,6 +1,7 @@
 //! Long-running processes of the control plane, which outlive the program that starts them.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,7 +11,13 @@ use anyhow::{Context, Result, bail};
 use crate::cgroup;
 use crate::layout::Layout;
 use crate::process::Process;
-use crate::shell;
+
+/// The hidden command by which a process marks itself as the bed's before it becomes a program.
+pub const START_IN_COMMAND: &str = "start-in";
+
+/// What a started process knows; the caller's environment (a proxy for HTTP, for example) is not
+/// for it.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Starts `command` apart from this program: own session, output in the log of that name, in the
 /// control group, recorded under the name.
@@ -21,37 +28,44 @@ pub fn start(layout: &Layout, name: &str, cgroup: &str, command: &Command) -> Re
         fs::create_dir_all(directory)
             .with_context(|| format!("creating {}", directory.display()))?;
     }
-    let mut apart = apart(command, &log)?;
-    let child = apart.spawn().with_context(|| format!("starting {name}"))?;
+    let child = apart(layout, cgroup, command, &log)?
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
     let pid = i32::try_from(child.id()).context("a process id out of range")?;
     let Some(process) = Process::find(pid)? else { bail!("{name} ended at once") };
     process.save(&record)?;
-    cgroup::join(cgroup, child.id()).with_context(|| {
-        format!("{name} ended at once; see {}{}", log.display(), shell::log_tail(&log))
-    })?;
     Ok(process)
 }
 
-/// `setsid` makes a session and then becomes the program, keeping the process id.
-fn apart(command: &Command, log: &Path) -> Result<Command> {
+/// Every step becomes the next one and keeps the process id: `setsid` makes a session, this
+/// program joins the control group. The process joins by itself, so that it is in the group even
+/// if the run that starts it is killed at this moment.
+fn apart(layout: &Layout, cgroup: &str, command: &Command, log: &Path) -> Result<Command> {
     let output = OpenOptions::new()
         .create(true)
         .append(true)
         .open(log)
         .with_context(|| format!("opening {}", log.display()))?;
     let mut apart = Command::new("setsid");
-    apart.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            apart.env(name, value);
-        }
-    }
     apart
+        .arg(layout.program())
+        .args([START_IN_COMMAND, cgroup])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .env("PATH", SEARCH_PATH)
         .current_dir("/")
         .stdin(Stdio::null())
         .stderr(output.try_clone().context("sharing the log file")?)
         .stdout(output);
     Ok(apart)
+}
+
+/// Joins the control group and becomes the program; returns only with an error.
+pub fn start_in(cgroup: &str, program: &str, arguments: &[String]) -> Result<()> {
+    cgroup::join(cgroup, std::process::id())?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("starting {program}"))
 }
 
 /// The recorded process of that name, if it has not ended.

@@ -47,17 +47,17 @@ impl From {
 pub fn cut(node: &NodeLayout, from: From) -> Result<()> {
     match from.table() {
         Some(table) => filter(node, &ruleset(table, &from.drops())),
-        None => network::set_cable(node, false),
+        None => network::unplug(node),
     }
 }
 
 /// Undoes every cut.
-pub fn heal(node: &NodeLayout) -> Result<()> {
+pub fn heal(node: &NodeLayout, nodes: u8) -> Result<()> {
     for table in [From::Api, From::Storage].into_iter().filter_map(From::table) {
         // Deleting what may not exist is an error; what was just added can be deleted.
         filter(node, &format!("add table inet {table}; delete table inet {table}"))?;
     }
-    network::set_cable(node, true)
+    network::plug(node, nodes)
 }
 
 /// What the node is cut off from now.

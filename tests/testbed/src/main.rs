@@ -30,9 +30,9 @@ enum Action {
     /// Bring the bed into its normal state, whatever state it is in: install missing packages,
     /// build what is not in the cache, start what does not run, power on, thaw, heal.
     Up {
-        /// How many nodes (fixed when the bed is made).
-        #[arg(long, default_value_t = 2)]
-        nodes: u8,
+        /// How many nodes, fixed when the bed is made [default: those it has; 2 for a new one].
+        #[arg(long)]
+        nodes: Option<u8>,
         /// The operator's static binary, for its image.
         #[arg(long, value_name = "PATH")]
         tandem: Option<PathBuf>,
@@ -70,6 +70,14 @@ enum Action {
     /// What a node's first process is.
     #[command(name = testbed::INIT_COMMAND, hide = true)]
     NodeInit { number: u8 },
+    /// How a process of the control plane or a node's outer process starts.
+    #[command(name = testbed::START_IN_COMMAND, hide = true)]
+    StartIn {
+        cgroup: String,
+        program: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -132,6 +140,9 @@ fn run(Arguments { name, action }: Arguments) -> Result<()> {
             Ok(())
         }
         Action::NodeInit { number } => testbed::run_node(&Layout::new(&name)?.node(number)),
+        Action::StartIn { cgroup, program, arguments } => {
+            testbed::start_in(&cgroup, &program, &arguments)
+        }
     }
 }
 
@@ -169,8 +180,13 @@ fn status(bed: &Bed) -> Result<String> {
         };
         writeln!(text, "  {:<20}{state}", component.name())?;
     }
+    let ready_nodes = bed.ready_nodes().unwrap_or_default();
     for node in bed.nodes() {
-        let power = if node.is_on()? { "on" } else { "off" };
+        if !node.is_on()? {
+            writeln!(text, "  node {:<15}off", node.name())?;
+            continue;
+        }
+        let ready = if ready_nodes.contains(&node.name()) { "Ready" } else { "not Ready" };
         let cuts: Vec<String> =
             node.cuts()?.iter().map(|from| format!("{from:?}").to_lowercase()).collect();
         let cuts = if cuts.is_empty() {
@@ -178,7 +194,7 @@ fn status(bed: &Bed) -> Result<String> {
         } else {
             format!(", cut off from {}", cuts.join(", "))
         };
-        writeln!(text, "  node {:<15}{power}{cuts}", node.name())?;
+        writeln!(text, "  node {:<15}on, {ready}{cuts}", node.name())?;
     }
     Ok(text)
 }

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use crate::layout::{APISERVER, DNS, Layout, NodeLayout, STORAGE};
+use crate::layout::{APISERVER, DNS, Layout, NodeLayout, SERVICES, STORAGE};
 use crate::shell;
 
 const DIRECTORY: &str = "/run/netns";
@@ -59,6 +59,8 @@ pub fn ensure_control_plane(layout: &Layout) -> Result<()> {
         ip(&namespace, &["addr", "replace", &format!("{address}/24"), "dev", BRIDGE])?;
     }
     ip(&namespace, &["link", "set", BRIDGE, "up"])?;
+    // Without a route a packet to a service is refused before kube-proxy's rules can see it.
+    ip(&namespace, &["route", "replace", SERVICES, "dev", BRIDGE])?;
     // Frames between nodes only pass through here: this namespace's packet filter (kube-proxy's
     // rules) must not see them.
     setting(&namespace, "bridge/bridge-nf-call-iptables", "0")
@@ -98,11 +100,26 @@ pub fn ensure_node(node: &NodeLayout, nodes: u8) -> Result<()> {
     Ok(())
 }
 
-/// Unplugs the node's cable, or plugs it in. The far end is taken: the node keeps its routes and
-/// only loses the carrier.
-pub fn set_cable(node: &NodeLayout, plugged: bool) -> Result<()> {
-    let state = if plugged { "up" } else { "down" };
-    ip(&node.bed().network(), &["link", "set", &node.cable(), state])
+/// Unplugs the node's cable. The far end is taken: the node keeps its routes and only loses the
+/// carrier.
+pub fn unplug(node: &NodeLayout) -> Result<()> {
+    ip(&node.bed().network(), &["link", "set", &node.cable(), "down"])
+}
+
+/// Plugs the node's cable in.
+pub fn plug(node: &NodeLayout, nodes: u8) -> Result<()> {
+    let control_plane = node.bed().network();
+    ip(&control_plane, &["link", "set", &node.cable(), "up"])?;
+    // Whoever asked in vain for a neighbour's hardware address takes it for unreachable for some
+    // seconds more.
+    ip(&node.network(), &["neighbour", "flush", "dev", "eth0"])?;
+    ip(&control_plane, &["neighbour", "flush", "to", &node.address(), "dev", BRIDGE])?;
+    for other in (1..=nodes).map(|number| node.bed().node(number)) {
+        if other.number() != node.number() && path(&other.network()).exists() {
+            ip(&other.network(), &["neighbour", "flush", "to", &node.address(), "dev", "eth0"])?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the node's cable is plugged in.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -53,14 +54,14 @@ impl Node {
             self.clear()?;
             self.start().with_context(|| format!("starting node {}", self.name()))?;
         }
-        network::set_cable(&self.layout, true)?;
+        network::plug(&self.layout, self.nodes)?;
         self.await_runtime()
     }
 
     /// Takes the node's power: its cable goes dead first, so that nothing can be sent any more,
     /// then everything on it ends at once. It may be off already.
     pub fn power_off(&self) -> Result<()> {
-        network::set_cable(&self.layout, false)?;
+        network::unplug(&self.layout)?;
         self.kill()
     }
 
@@ -74,7 +75,7 @@ impl Node {
         if !self.is_on()? {
             bail!("node {} is off; power it on instead", self.name());
         }
-        fault::heal(&self.layout)
+        fault::heal(&self.layout, self.nodes)
     }
 
     /// What the node is cut off from.
@@ -109,6 +110,15 @@ impl Node {
         ctr.arg(self.layout.containerd_socket()).args(["images", "import"]).arg(archive);
         shell::run(&mut ctr)
             .with_context(|| format!("importing {} on {}", archive.display(), self.name()))
+    }
+
+    /// A command that runs on the node, in all of its namespaces; what it starts ends with the node.
+    pub fn command(&self, program: &str) -> Result<Command> {
+        let outer = daemon::running(self.layout.bed(), &self.name())?;
+        let first = outer.as_ref().map(first_process_under).transpose()?.flatten();
+        let Some(first) = first else { bail!("node {} is off", self.name()) };
+        let target = format!("--target={}", first.pid());
+        Ok(shell::command("nsenter", &[&target, "--net", "--mount", "--pid", program]))
     }
 
     /// Ends everything on the node; it may be off already.

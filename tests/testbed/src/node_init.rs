@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, wait as wait_for_child};
 
 use crate::control_plane::proxy_arguments;
 use crate::layout::{NodeLayout, STATE};
-use crate::{cgroup, wait};
+use crate::wait;
 
 /// How long a service that ended stays down, as with a service manager.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -28,7 +28,6 @@ struct Service {
 
 /// Runs the node; returns only with an error.
 pub fn run(node: &NodeLayout) -> Result<()> {
-    cgroup::join(&format!("{}/host", node.cgroup()), 0)?;
     mount_own_directories(node).context("preparing the node's mounts")?;
 
     let mut services = vec![Service::start(node, "containerd", containerd(node))?];

@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_killed_child_is_gone() {
-        let child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let process = Process::find(child.id().try_into().unwrap()).unwrap().unwrap();
         assert_eq!(process.state().unwrap(), State::Running);
         process.signal(Signal::SIGSTOP).unwrap();
@@ -183,6 +183,7 @@ mod tests {
         .unwrap();
         process.kill().unwrap();
         assert_eq!(process.state().unwrap(), State::Gone);
+        assert!(child.wait().is_err(), "its status was asked for already");
     }
 
     #[test]
