@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kube::CustomResourceExt;
-use tandem::{api::v1alpha1::BrokerCluster, operator};
+use tandem::operator;
 
 /// Tandem runs HA groups of ActiveMQ brokers on Kubernetes.
 #[derive(Parser)]
@@ -26,7 +25,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Operator(args) => operator::main(args),
         Command::Crd => {
-            print!("{}", serde_saphyr::to_string(&BrokerCluster::crd())?);
+            print!("{}", serde_saphyr::to_string(&tandem::api::v1alpha1::crd()?)?);
             Ok(ExitCode::SUCCESS)
         }
     }

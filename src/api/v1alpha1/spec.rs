@@ -19,6 +19,7 @@ use super::{BrokerClusterStatus, QuantityValue, defaults};
     group = "tandem-operator.io",
     version = "v1alpha1",
     kind = "BrokerCluster",
+    doc = "A group of ActiveMQ brokers that share one store. The broker that holds the lock on the store is the master and serves the clients; the others are standbys that wait for the lock.",
     namespaced,
     shortname = "bc",
     category = "all",
