@@ -118,7 +118,9 @@ pub fn login_config() -> String {
 
 /// Everything to standard output, where `kubectl logs` finds it.
 pub fn log_config() -> &'static str {
+    // The broker's own shutdown hook still logs: log4j's must not end the log before it.
     "status = error\n\
+     shutdownHook = disable\n\
      appenders = console\n\
      appender.console.type = Console\n\
      appender.console.name = console\n\
