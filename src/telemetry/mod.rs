@@ -1,1 +1,6 @@
 //! Logs, metrics and the HTTP endpoints that both operator and agent serve.
+
+pub mod metrics;
+pub mod output;
+pub mod serve;
+pub mod tracing;
