@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tandem::operator;
+use tandem::{agent, api::v1alpha1::crd, operator};
 
 /// Tandem runs HA groups of ActiveMQ brokers on Kubernetes.
 #[derive(Parser)]
@@ -17,15 +17,25 @@ struct Cli {
 enum Command {
     /// Run the operator: keeps every BrokerCluster as its spec says.
     Operator(operator::OperatorArgs),
+    /// Run a broker: process 1 of its container.
+    Agent(agent::AgentArgs),
+    /// Put this binary on a volume, for the broker's container.
+    Install(agent::InstallArgs),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
+    /// The agent's helper process.
+    #[command(hide = true)]
+    Probe(agent::ProbeArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Operator(args) => operator::main(args),
+        Command::Agent(args) => agent::main(&args),
+        Command::Install(args) => agent::install(&args).map(|()| ExitCode::SUCCESS),
+        Command::Probe(args) => agent::probe(&args).map(|()| ExitCode::SUCCESS),
         Command::Crd => {
-            print!("{}", serde_saphyr::to_string(&tandem::api::v1alpha1::crd()?)?);
+            print!("{}", serde_saphyr::to_string(&crd()?)?);
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,1 +1,119 @@
 //! The agent: PID 1 of the broker container.
+//!
+//! ```text
+//! signals, lock looks, greetings, log lines, child, record, deadlines
+//!                |
+//!             Event ---> Input ---> machine::step ---> Act ---> child, record, deadlines
+//! ```
+//!
+//! [`machine`] decides and does nothing; everything else in here does and decides nothing.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+
+use crate::agent::pod::Pod;
+use crate::broker::settings::{AGENT_PORT, AgentSettings, SETTINGS_FILE, SETTINGS_SCHEMA};
+use crate::telemetry::output::Output;
+use crate::telemetry::tracing::{LogFormat, init_to};
+
+mod acts;
+mod api;
+mod child;
+mod credentials;
+mod event;
+mod greeter;
+mod helper;
+mod install;
+mod lock_watch;
+pub mod machine;
+mod peers;
+mod pod;
+mod probe;
+mod promote;
+mod reap;
+mod record;
+mod run;
+mod serve;
+mod timers;
+pub mod timing;
+mod view;
+mod watch;
+
+pub use install::{InstallArgs, install};
+pub use probe::{ProbeArgs, probe};
+
+/// How long the last log lines may take.
+const FLUSH: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Arguments of `tandem agent`.
+#[derive(Args, Clone, Debug)]
+pub struct AgentArgs {
+    /// Directory with agent.json, as mounted from the group's ConfigMap.
+    #[arg(long, default_value = "/etc/tandem", value_name = "DIR")]
+    pub config: PathBuf,
+    /// Format of the agent's own log; the broker's lines are passed on as they are.
+    #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What the agent logs, such as `info` or `tandem=debug`.
+    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    pub log: String,
+    /// Port of /livez, /readyz, /v1/report and /metrics.
+    #[arg(long, default_value_t = AGENT_PORT)]
+    pub port: u16,
+    /// For tests: run as another process than PID 1.
+    #[arg(long, hide = true)]
+    pub allow_any_pid: bool,
+}
+
+/// Runs the agent until it is told to end.
+pub fn main(args: &AgentArgs) -> anyhow::Result<ExitCode> {
+    check_pid(args.allow_any_pid)?;
+    let output = Output::start().context("cannot start the output thread")?;
+    init_to(args.log_format, &args.log, output.clone())?;
+    let outcome = start(args, output.clone());
+    if let Err(error) = &outcome {
+        tracing::error!("{error:#}");
+    }
+    output.flush(FLUSH);
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+fn start(args: &AgentArgs, output: Output) -> anyhow::Result<()> {
+    let settings = read_settings(&args.config)?;
+    let pod = Pod::from_env()?;
+    // One thread is enough, and its memory is taken from the broker's.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run::run(settings, pod, args.port, output))
+}
+
+/// Only PID 1's end surely ends the broker: then "the container is gone" implies "the JVM is gone".
+fn check_pid(allow_any: bool) -> anyhow::Result<()> {
+    if allow_any {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        return Ok(());
+    }
+    ensure!(
+        std::process::id() == 1,
+        "tandem agent must be process 1 of its container: make it the container's command, and do \
+         not set shareProcessNamespace"
+    );
+    Ok(())
+}
+
+fn read_settings(directory: &std::path::Path) -> anyhow::Result<AgentSettings> {
+    let path = directory.join(SETTINGS_FILE);
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let settings: AgentSettings =
+        serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        settings.schema == SETTINGS_SCHEMA,
+        "{} has schema {}, and this agent knows schema {SETTINGS_SCHEMA}: operator and agent differ \
+         in version",
+        path.display(),
+        settings.schema
+    );
+    Ok(settings)
+}

@@ -1,0 +1,308 @@
+//! What the loop does with what it is told, and how it carries out what the machine decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use crate::agent::child::Broker;
+use crate::agent::event::{ChildNews, Event, LockNews};
+use crate::agent::greeter::greet;
+use crate::agent::lock_watch::LockWatch;
+use crate::agent::machine::{Act, ChildEvent, Input, StorageView};
+use crate::agent::promote::Promotion;
+use crate::agent::run::Agent;
+use crate::agent::view::Source;
+use crate::agent::{peers, record};
+use crate::broker::report::{ChildExit, ChildReport, GreetingView, LockView, PromotionReport};
+use crate::broker::settings::GreetingSettings;
+use crate::clock;
+use crate::lock::track::Life;
+use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
+
+/// The pause before the first repair of the record; doubles with each in a row.
+const FIRST_REPAIR: Duration = Duration::from_millis(250);
+/// The longest pause before a repair.
+const LONGEST_REPAIR: Duration = Duration::from_secs(10);
+/// So long without a promotion, and repairs are no longer in a row.
+const CALM: Duration = Duration::from_secs(60);
+
+impl Agent {
+    pub(super) fn on_event(&mut self, event: Event) {
+        let generation = self.generation();
+        match event {
+            Event::Lock(news) => self.on_lock(news),
+            Event::Greeting { generation: of, view } if of == generation => self.on_greeting(view),
+            Event::Child { generation: of, news } if of == generation => self.on_child(news),
+            Event::Log { generation: of, sign } if of == generation => self.feed(Input::Log(sign)),
+            Event::Peers { generation: of, peers } if of == generation => {
+                self.feed(Input::Peers(peers));
+            }
+            Event::Promoted { generation: of, epoch } if of == generation => {
+                self.on_promoted(epoch)
+            }
+            Event::Record(record) => {
+                self.record = Some((record, Instant::now()));
+                self.on_record();
+            }
+            Event::RecordFailed(problem) => {
+                self.view.metrics.record_failures.inc();
+                self.view.problem(Source::Record, Some(problem));
+            }
+            Event::Emptied => self.feed(Input::Emptied),
+            Event::Credentials(problem) => self.view.problem(Source::Credentials, problem),
+            // Of a broker process before this one.
+            Event::Greeting { .. }
+            | Event::Child { .. }
+            | Event::Log { .. }
+            | Event::Peers { .. }
+            | Event::Promoted { .. } => {}
+        }
+    }
+
+    fn generation(&self) -> u32 {
+        self.life.borrow().generation
+    }
+
+    fn on_lock(&mut self, news: LockNews) {
+        let verdict = news.verdict;
+        let unknown = verdict.view == LockView::Unknown;
+        if unknown {
+            self.view.metrics.probe_unknown.inc();
+        } else {
+            self.view.metrics.probe_seconds.observe(news.took.as_secs_f64());
+        }
+        self.view.problem(Source::Lock, news.error);
+        if news.generation != self.generation() {
+            return;
+        }
+        self.view.known().lock_seen = news.started;
+        let storage = if unknown { StorageView::Stalled } else { StorageView::Answers };
+        self.feed(Input::Storage(storage));
+        if let Some(file) = verdict.file {
+            self.feed(Input::LockFile(file));
+        }
+        // The first may have started a broker, for which this view is too old.
+        if news.generation == self.generation() {
+            if verdict.changed {
+                self.feed(Input::LockChanged);
+            }
+            self.feed(Input::Lock(verdict.view));
+        }
+    }
+
+    fn on_greeting(&mut self, view: GreetingView) {
+        {
+            let mut known = self.view.known();
+            known.greeting = view;
+            if view == GreetingView::Ok {
+                known.greeted = Some(Instant::now());
+            }
+        }
+        self.feed(Input::Greeting(view));
+    }
+
+    fn on_child(&mut self, news: ChildNews) {
+        match news {
+            ChildNews::Exited(status) => {
+                self.note_exit(status);
+                self.feed(Input::Child(ChildEvent::Exited));
+            }
+            ChildNews::Gone => {
+                self.view.problem(Source::Child, None);
+                self.broker = None;
+                self.next_life(None);
+                self.feed(Input::Child(ChildEvent::Gone));
+            }
+            ChildNews::Stuck => self.view.problem(
+                Source::Child,
+                Some(
+                    "the broker does not end after SIGKILL: it waits for its storage; if that \
+                     does not come back, the node must be restarted"
+                        .to_owned(),
+                ),
+            ),
+        }
+    }
+
+    fn note_exit(&mut self, status: String) {
+        let reason = self.machine.exit_reason();
+        tracing::info!("the broker ended ({status}): {reason:?}");
+        self.view.metrics.exits.get_or_create(&ExitLabels { reason: ReasonLabel(reason) }).inc();
+        let mut known = self.view.known();
+        known.child = None;
+        known.greeted = None;
+        known.greeting = GreetingView::Refused;
+        let was_master = self.lock_taken.is_some() && self.last_promotion.is_some();
+        known.last_exit = Some(ChildExit { reason, status, at: clock::now(), was_master });
+    }
+
+    /// Everything found out for the broker process before is void from now on.
+    fn next_life(&mut self, pid: Option<i32>) {
+        let generation = self.generation() + 1;
+        self.life.send_replace(Life { generation, pid, greeted: false });
+    }
+
+    fn on_record(&mut self) {
+        let Some((record, _)) = &self.record else { return };
+        let epochs = &self.promoter.epochs;
+        epochs.note(record.as_deref().and_then(record::epoch).unwrap_or_default());
+        let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
+        self.feed(Input::Record(view));
+    }
+
+    fn on_promoted(&mut self, epoch: u64) {
+        self.promotion = None;
+        self.view.problem(Source::Record, None);
+        if let Some(taken) = self.lock_taken {
+            self.view.metrics.promotion_seconds.observe(taken.elapsed().as_secs_f64());
+        }
+        tracing::info!("the record names this pod by epoch {epoch}");
+        {
+            let mut known = self.view.known();
+            if let Some(promotion) = &mut known.promotion {
+                promotion.recorded = Some(clock::now());
+                promotion.epoch = Some(epoch);
+            }
+        }
+        let started = self.last_promotion;
+        self.feed(Input::Promoted);
+        // The record may have been edited while it was written.
+        if self.record.as_ref().is_some_and(|(_, seen)| started.is_some_and(|at| *seen > at)) {
+            self.on_record();
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, act: Act) {
+        match act {
+            Act::Start => self.start(),
+            Act::Stop => self.signal(Signal::SIGTERM),
+            Act::Kill(reason) => {
+                self.signal(Signal::SIGKILL);
+                tracing::error!("the broker is killed: {reason:?}");
+            }
+            Act::Promote => self.promote(),
+            Act::EmptyRecord => {
+                self.tasks.spawn(self.promoter.clone().empty(self.around.events.clone()));
+            }
+            Act::AskPeers => {
+                let generation = self.generation();
+                let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
+                self.tell_later(async move {
+                    Event::Peers { generation, peers: peers::ask(&api, &author).await }
+                });
+            }
+            Act::Arm(deadline) => self.timers.arm(deadline, &self.timing),
+            Act::Disarm(deadline) => self.timers.disarm(deadline),
+            Act::Exit => self.done = true,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(broker) = &self.broker {
+            broker.signal(signal);
+        }
+    }
+
+    fn start(&mut self) {
+        self.lock_taken = None;
+        self.last_promotion = None;
+        self.repairs = 0;
+        self.promoter.epochs.forget_tried();
+        let generation = self.generation() + 1;
+        match Broker::start(&self.settings.child, generation, self.around.clone()) {
+            Ok(broker) => {
+                let report = ChildReport {
+                    instance: format!("{:08x}", rand::random::<u32>()),
+                    pid: broker.pid,
+                    started: clock::now(),
+                    restarts: self.starts,
+                };
+                tracing::info!("broker {} started as process {}", report.instance, report.pid);
+                self.starts += 1;
+                self.view.metrics.starts.inc();
+                self.view.known().child = Some(report);
+                self.next_life(Some(broker.pid));
+                self.broker = Some(broker);
+                self.view.problem(Source::Child, None);
+                self.feed(Input::Child(ChildEvent::Started));
+            }
+            Err(error) => {
+                let program = &self.settings.child.program;
+                let problem = format!("cannot start {program}: {error}; is it in the image?");
+                self.view.problem(Source::Child, Some(problem));
+                self.next_life(None);
+                self.feed(Input::Child(ChildEvent::NotStarted));
+            }
+        }
+    }
+
+    fn promote(&mut self) {
+        let now = Instant::now();
+        let first = self.last_promotion.is_none();
+        let pause = match self.last_promotion {
+            None => Duration::ZERO,
+            Some(last) => {
+                self.repairs = if now - last > CALM { 0 } else { self.repairs + 1 };
+                (FIRST_REPAIR * 2_u32.saturating_pow(self.repairs.min(8))).min(LONGEST_REPAIR)
+            }
+        };
+        self.last_promotion = Some(now);
+        if first {
+            let taken = self.lock_taken.map_or(Duration::ZERO, |taken| taken.elapsed());
+            let greeted = clock::now();
+            let lock_taken =
+                jiff::SignedDuration::try_from(taken).map_or(greeted, |taken| greeted - taken);
+            self.view.known().promotion =
+                Some(PromotionReport { lock_taken, greeted, recorded: None, epoch: None });
+        }
+        let promotion = Promotion {
+            generation: self.generation(),
+            lock_taken: self.lock_taken.unwrap_or(now),
+            pause,
+        };
+        let GreetingSettings::OpenWire { port } = self.settings.greeting;
+        let proof = Proof {
+            generation: promotion.generation,
+            locks: self.locks.clone(),
+            port,
+            deadline: self.timing.master_greeting(),
+        };
+        let promoter = self.promoter.clone();
+        let events = self.around.events.clone();
+        let task = self.tasks.spawn(async move {
+            promoter.promote(promotion, || proof.clone().give(), events).await;
+        });
+        if let Some(before) = self.promotion.replace(task) {
+            before.abort();
+        }
+    }
+}
+
+/// What must be seen between reading the record and writing it.
+#[derive(Clone)]
+struct Proof {
+    generation: u32,
+    locks: LockWatch,
+    port: u16,
+    deadline: Duration,
+}
+
+impl Proof {
+    /// Looks at the lock and greets, both begun now, and finds the same broker process alive after.
+    async fn give(self) -> anyhow::Result<()> {
+        let both = async { tokio::join!(self.locks.look(), greet(self.port, self.deadline)) };
+        let ((life, verdict), greeting) = tokio::time::timeout(2 * self.deadline, both).await?;
+        ensure!(life.generation == self.generation, "the broker has ended");
+        ensure!(
+            matches!(verdict.view, LockView::Mine(_)) && !verdict.changed,
+            "the lock is not proven: {:?}",
+            verdict.view
+        );
+        ensure!(greeting == GreetingView::Ok, "the broker does not greet: {greeting:?}");
+        ensure!(self.locks.life() == life, "the broker has ended");
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The broker's login files, made from the mounted Secrets.
+//!
+//! The broker's `PropertiesLoginModule` reads them again when they change (`reload=true`), so a
+//! rotated password needs no restart.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::agent::event::{Event, Events};
+use crate::broker::settings::CredentialSettings;
+
+/// The kubelet itself needs up to a minute to update a mounted Secret.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The two files.
+#[derive(Clone, PartialEq, Eq)]
+struct Files {
+    users: String,
+    groups: String,
+}
+
+/// Writes the files when the Secrets have changed.
+pub struct Credentials {
+    settings: CredentialSettings,
+    written: Option<Files>,
+}
+
+impl std::fmt::Debug for Credentials {
+    // What was written holds passwords.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Nothing is written yet.
+    pub fn new(settings: CredentialSettings) -> Self {
+        Self { settings, written: None }
+    }
+
+    /// Writes what has changed; the problem, if there is one. Valid users are let in even when
+    /// others are not.
+    pub fn refresh(&mut self) -> Option<String> {
+        let (files, problems) = match self.read() {
+            Ok(found) => found,
+            Err(error) => return Some(format!("cannot read the credentials: {error}")),
+        };
+        if self.written.as_ref() != Some(&files) {
+            if let Err(error) = self.write(&files) {
+                let output = &self.settings.output;
+                return Some(format!("cannot write the login files to {output}: {error}"));
+            }
+            self.written = Some(files);
+        }
+        (!problems.is_empty()).then(|| problems.join("; "))
+    }
+
+    /// Looks again and again, and tells each change of the problem.
+    pub async fn run(mut self, events: Events) {
+        let mut before = None;
+        loop {
+            let problem = self.refresh();
+            if problem != before {
+                before.clone_from(&problem);
+                if events.send(Event::Credentials(problem)).await.is_err() {
+                    return;
+                }
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn read(&self) -> io::Result<(Files, Vec<String>)> {
+        let admin = Path::new(&self.settings.admin);
+        let name = trimmed(fs::read(admin.join("username"))?);
+        let password = trimmed(fs::read(admin.join("password"))?);
+        let mut users = BTreeMap::new();
+        if let Some(directory) = &self.settings.users {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                let name = entry.file_name().into_encoded_bytes();
+                // The kubelet's `..data` and the directory it points to.
+                if !name.starts_with(b"..") {
+                    users.insert(name, trimmed(fs::read(entry.path())?));
+                }
+            }
+        }
+        Ok(render((name, password), users))
+    }
+
+    fn write(&self, files: &Files) -> io::Result<()> {
+        let directory = Path::new(&self.settings.output);
+        // The groups first: a user without a group is refused, a group without a user is harmless.
+        replace(&directory.join("groups.properties"), &files.groups)?;
+        replace(&directory.join("users.properties"), &files.users)
+    }
+}
+
+/// `echo` and editors end files with a line feed that nobody means as part of a password.
+fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+    }
+    bytes
+}
+
+fn render(admin: (Vec<u8>, Vec<u8>), users: BTreeMap<Vec<u8>, Vec<u8>>) -> (Files, Vec<String>) {
+    let mut problems = Vec::new();
+    let mut accepted: BTreeMap<String, String> = BTreeMap::new();
+    let admin_name = admin.0.clone();
+    let everybody = users.into_iter().map(|(name, password)| (name, password, "user"));
+    for (name, password, what) in everybody.chain([(admin.0, admin.1, "admin")]) {
+        match check(name, password) {
+            Ok((name, _)) if what == "user" && name.as_bytes() == admin_name => problems
+                .push(format!("user {name} is left out: the admin has this name; rename one")),
+            Ok((name, password)) => drop(accepted.insert(name, password)),
+            Err(reason) => problems.push(format!("{what} {reason}")),
+        }
+    }
+    let mut files = Files { users: String::new(), groups: String::new() };
+    for (name, password) in &accepted {
+        files.users.push_str(&format!("{}={}\n", escaped(name), escaped(password)));
+    }
+    let names: Vec<_> = accepted.keys().map(|name| escaped(name)).collect();
+    files.groups.push_str(&format!("users={}\n", names.join(",")));
+    if let Some(name) =
+        String::from_utf8(admin_name).ok().filter(|name| accepted.contains_key(name))
+    {
+        files.groups.push_str(&format!("admins={}\n", escaped(&name)));
+    }
+    (files, problems)
+}
+
+/// Name and password as text, or why not. Never says a password.
+fn check(name: Vec<u8>, password: Vec<u8>) -> Result<(String, String), String> {
+    let name = String::from_utf8(name).map_err(|_| "name is not UTF-8; change it".to_owned())?;
+    if name.is_empty() {
+        return Err("name is empty; set one".to_owned());
+    }
+    // groups.properties separates names by commas and cuts blanks off.
+    if name.contains(',') || name.trim() != name || name.chars().any(char::is_control) {
+        return Err(format!("{name:?} is left out: no commas, outer blanks or control characters"));
+    }
+    let password = String::from_utf8(password)
+        .map_err(|_| format!("{name} is left out: the password is not UTF-8; change it"))?;
+    if password.is_empty() {
+        return Err(format!("{name} is left out: the password is empty; set one"));
+    }
+    Ok((name, password))
+}
+
+/// A key or value of a `java.util.Properties` file, which is ISO 8859-1 with escapes.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ (b'\\' | b' ' | b'=' | b':' | b'#' | b'!')) => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            Ok(byte) if byte.is_ascii_graphic() => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\u{unit:04X}")),
+        }
+    }
+    out
+}
+
+/// The broker sees the old file or the new one, never half of one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let scratch = path.with_extension("new");
+    drop(fs::remove_file(&scratch));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&scratch)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&scratch, path)
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

@@ -1,0 +1,663 @@
+//! What the agent does next: a pure, finite state machine.
+//!
+//! [`step`] knows neither clock nor kernel nor API server. Time enters as deadlines that have
+//! passed; every act is carried out by the loop around it. A model checker calls this function.
+//!
+//! # What must be true for each act
+//!
+//! * **Start**: no child is left (the one before is reaped, and no descendant of it lives), and
+//!   - before the first start and after a lost lock: the lock file is absent, or was seen unchanged
+//!     for two keep-alive periods *and* once more after them. A freshly started broker that finds
+//!     the lock free has no hold-off of its own, so a thief's traces must be waited for;
+//!   - after any end of a broker: another holder is seen, or `poll + keep-alive + 1 s` have passed,
+//!     or the pod is proven to be alone. It must not race the standby for the lock or the CPU;
+//!   - after the second end in a row: the back-off has passed;
+//!   - the pod was not told to end.
+//! * **Stop** (polite): the pod was told to end, and the broker runs.
+//! * **Kill**, only for one of these:
+//!   - the lock is lost: this child held it and a probe says that another one or nobody does, or
+//!     the lock file's identity changed, or the broker logs that it gives up its lock. Never
+//!     politely: a polite stop writes to a store that may be another's by now;
+//!   - it hangs: it greeted once, then not for `hangTimeout`, and two attempts in a row failed
+//!     since (a node that thaws must not judge by the time it slept);
+//!   - a polite stop lasted longer than its grace.
+//!
+//!   Never for slowness before the first greeting, and never because a probe gave no answer:
+//!   `Unknown` and a stalled storage start, stop and kill nothing (fencing by the storage's own
+//!   clock is to enter by [`Input::Storage`]).
+//! * **Promote**: the child runs, the lock is its, and it greets; all three seen since its start.
+//!   Again whenever the record is seen not to name it while all three still hold.
+//! * **EmptyRecord**: the pod was told to end, its child is gone, the record named it, and no newer
+//!   epoch came within 2 s of the child's end.
+//! * **Exit**: the pod was told to end and no child is left.
+//!
+//! The caller owes one thing: views of the lock, the greeting and the log that are older than the
+//! child's start, or that belong to a child before it, are not passed in.
+
+use crate::broker::report::{AgentState, ExitReason, GreetingView, LockView};
+use crate::lock::FileView;
+
+/// The highest number of the back-off: see [`Deadline::Backoff`].
+pub const MAX_FAILURES: u8 = 6;
+/// So many failed greetings in a row are needed before a broker counts as hung.
+const HUNG_AFTER_MISSES: u8 = 2;
+
+/// What the machine remembers. Finite, so that it can be checked exhaustively.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    phase: Phase,
+    child: Child,
+    /// The last view of the lock since the last change of the child.
+    lock: LockView,
+    storage: StorageView,
+    /// Ends in a row without ten healthy minutes between them, at most [`MAX_FAILURES`].
+    failures: u8,
+    /// Whether the record named this pod when last seen.
+    recorded: bool,
+    terminating: bool,
+}
+
+/// Where the machine stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Waiting(Waiting),
+    Starting,
+    Standby,
+    /// Holds the lock; `greeted` when it has greeted at least once.
+    Promoting,
+    Master(Serving),
+    /// `SIGTERM` sent; `held` when the child held the lock at that time.
+    SteppingDown {
+        held: bool,
+    },
+    /// `SIGKILL` sent, or the child ended by itself; its end is not complete yet.
+    Dying(ExitReason),
+    /// No child is left, the pod ends; what remains is the record.
+    Ending,
+    Stopped,
+}
+
+/// What a start still waits for; all of it must be settled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Waiting {
+    why: Why,
+    file: FileGate,
+    handover: HandoverGate,
+    backing_off: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Why {
+    FirstStart,
+    LockLost,
+    Ended,
+}
+
+/// Whether the lock file has been stable for long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum FileGate {
+    Open,
+    Unseen,
+    /// Seen; [`Deadline::LockFile`] runs.
+    Settling,
+    /// The deadline has passed; one more look must find it unchanged.
+    Settled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum HandoverGate {
+    Open,
+    Shut,
+}
+
+/// A master's hang detection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Serving {
+    promoting: bool,
+    /// [`Deadline::Hang`] has passed since the last greeting.
+    overdue: bool,
+    /// Failed greetings since the last good one, at most [`HUNG_AFTER_MISSES`].
+    misses: u8,
+}
+
+/// The broker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// None; the one before, if any, is reaped and left no descendant.
+    Absent,
+    /// The start was asked for.
+    Spawning,
+    /// It runs.
+    Running,
+    /// It ended; descendants or uninterruptible I/O may be left.
+    Ended,
+}
+
+/// What the machine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A probe of the lock answered, or its deadline passed ([`LockView::Unknown`]).
+    Lock(LockView),
+    /// The lock file is not the one that this child locked: deleted, replaced or touched.
+    LockChanged,
+    /// The lock file was looked at while no child runs.
+    LockFile(FileView),
+    /// The greeting listener was asked.
+    Greeting(GreetingView),
+    /// The broker logged something that matters.
+    Log(LogSign),
+    /// The broker process changed.
+    Child(ChildEvent),
+    /// The storage was asked.
+    Storage(StorageView),
+    /// The API server was asked for other pods of the group.
+    Peers(Peers),
+    /// The record was seen.
+    Record(RecordView),
+    /// The promotion is written.
+    Promoted,
+    /// Emptying the record is over, whatever came of it.
+    Emptied,
+    /// A deadline passed that was armed and not disarmed.
+    DeadlinePassed(Deadline),
+    /// The pod is told to end.
+    Terminate,
+}
+
+/// A line of the broker's log that says something about the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogSign {
+    /// It waits for the lock.
+    Waits,
+    /// It found its lock lost and is about to stop politely.
+    LockLost,
+}
+
+/// Changes of the broker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChildEvent {
+    /// It runs.
+    Started,
+    /// It could not be started.
+    NotStarted,
+    /// It ended and was reaped.
+    Exited,
+    /// It is reaped and no descendant is left.
+    Gone,
+}
+
+/// Whether the store's file system answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StorageView {
+    /// It answers.
+    Answers,
+    /// It does not.
+    Stalled,
+}
+
+/// Other pods of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peers {
+    /// None: nobody else can take the lock.
+    Alone,
+    /// At least one.
+    Others,
+    /// The API server gave no answer.
+    Unknown,
+}
+
+/// The promotion record, in relation to this agent's child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordView {
+    /// It names this child, as this agent wrote it.
+    Ours,
+    /// It names another pod with a higher epoch than this agent wrote.
+    Newer,
+    /// Anything else: absent, empty, edited, older.
+    Astray,
+}
+
+/// Deadlines: arming one again starts it afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// Two keep-alive periods of an unchanged lock file.
+    LockFile,
+    /// `poll + keep-alive + 1 s`: a standby would have taken the lock by then.
+    Handover,
+    /// The pause before the next start: 1 s for 1, doubling with each, at most 30 s.
+    Backoff(u8),
+    /// A broker that found the lock held waits for it by now, even if its log does not say so.
+    Settle,
+    /// `hangTimeout` since the last greeting.
+    Hang,
+    /// Ten minutes of health, after which the back-off starts anew.
+    Health,
+    /// The grace of a polite stop.
+    StopGrace,
+    /// 2 s after the child's end: a standby has written the record by then.
+    Record,
+    /// 3 s after the child's end: the container ends, whatever became of the record.
+    Exit,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Start the broker.
+    Start,
+    /// Send it `SIGTERM`.
+    Stop,
+    /// Send it `SIGKILL`, for this reason.
+    Kill(ExitReason),
+    /// Read the record, prove afresh, write it; until done or no longer master.
+    Promote,
+    /// Remove the endpoint from the record if it still names this pod.
+    EmptyRecord,
+    /// Ask the API server for other pods of the group.
+    AskPeers,
+    /// Start a deadline, or start it again.
+    Arm(Deadline),
+    /// Forget a deadline.
+    Disarm(Deadline),
+    /// End the agent.
+    Exit,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Waiting(Waiting {
+                why: Why::FirstStart,
+                file: FileGate::Unseen,
+                handover: HandoverGate::Open,
+                backing_off: false,
+            }),
+            child: Child::Absent,
+            lock: LockView::Unknown,
+            storage: StorageView::Answers,
+            failures: 0,
+            recorded: false,
+            terminating: false,
+        }
+    }
+}
+
+impl State {
+    /// The state's name in the report.
+    pub fn name(&self) -> AgentState {
+        match &self.phase {
+            Phase::Waiting(waiting) => match waiting.why {
+                Why::FirstStart => AgentState::Preflight,
+                Why::LockLost => AgentState::Fenced,
+                Why::Ended => AgentState::Backoff,
+            },
+            Phase::Starting => AgentState::Starting,
+            Phase::Standby => AgentState::Standby,
+            Phase::Promoting => AgentState::Promoting,
+            Phase::Master(_) => AgentState::Master,
+            Phase::SteppingDown { .. } => AgentState::SteppingDown,
+            Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
+            Phase::Dying(ExitReason::LockLost) => AgentState::Fenced,
+            Phase::Dying(_) => AgentState::Backoff,
+            Phase::Ending | Phase::Stopped => AgentState::Stopped,
+        }
+    }
+
+    /// The broker process as the machine knows it.
+    pub fn child(&self) -> Child {
+        self.child
+    }
+
+    /// The last view of the lock since the child's last change.
+    pub fn lock(&self) -> LockView {
+        self.lock
+    }
+
+    /// The last view of the storage.
+    pub fn storage(&self) -> StorageView {
+        self.storage
+    }
+
+    /// Why the child is ending or ended; [`ExitReason::BrokerCrashed`] unless the agent ended it.
+    pub fn exit_reason(&self) -> ExitReason {
+        match self.phase {
+            Phase::Dying(reason) => reason,
+            Phase::SteppingDown { .. } => ExitReason::PodStopped,
+            _ => ExitReason::BrokerCrashed,
+        }
+    }
+
+    /// Whether a promotion is to be carried on.
+    pub fn wants_promotion(&self) -> bool {
+        matches!(&self.phase, Phase::Master(serving) if serving.promoting)
+    }
+
+    fn running(&self) -> bool {
+        self.child == Child::Running
+    }
+
+    fn holds_lock(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Promoting | Phase::Master(_) | Phase::SteppingDown { held: true }
+        )
+    }
+}
+
+/// The next state, and what is to be done.
+#[must_use]
+pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
+    let mut acts = Vec::new();
+    if state.phase == Phase::Stopped {
+        return (state, acts);
+    }
+    match input {
+        Input::Lock(view) => on_lock(&mut state, view, &mut acts),
+        Input::LockChanged => on_lock_changed(&mut state, &mut acts),
+        Input::LockFile(view) => on_lock_file(&mut state, view, &mut acts),
+        Input::Greeting(view) => on_greeting(&mut state, view, &mut acts),
+        Input::Log(sign) => on_log(&mut state, sign, &mut acts),
+        Input::Child(event) => on_child(&mut state, event, &mut acts),
+        Input::Storage(view) => state.storage = view,
+        Input::Peers(peers) => {
+            if let (Peers::Alone, Phase::Waiting(waiting)) = (peers, &mut state.phase) {
+                waiting.handover = HandoverGate::Open;
+            }
+        }
+        Input::Record(view) => on_record(&mut state, view, &mut acts),
+        Input::Promoted => on_promoted(&mut state),
+        Input::Emptied => {
+            if state.phase == Phase::Ending {
+                exit(&mut state, &mut acts);
+            }
+        }
+        Input::DeadlinePassed(deadline) => on_deadline(&mut state, deadline, &mut acts),
+        Input::Terminate => on_terminate(&mut state, &mut acts),
+    }
+    promote_if_astray(&mut state, &mut acts);
+    start_if_settled(&mut state, &mut acts);
+    (state, acts)
+}
+
+fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
+    state.lock = view;
+    match view {
+        LockView::Unknown => {}
+        LockView::Mine(_) => {
+            if state.running() && matches!(state.phase, Phase::Starting | Phase::Standby) {
+                acts.extend([Act::Disarm(Deadline::Settle), Act::Disarm(Deadline::Health)]);
+                state.phase = Phase::Promoting;
+            }
+        }
+        LockView::Other => {
+            if let Phase::Waiting(waiting) = &mut state.phase {
+                waiting.handover = HandoverGate::Open;
+            }
+            lose_lock_if_held(state, acts);
+        }
+        // A broker that stops lets go of its lock when its store is closed.
+        LockView::Free if matches!(state.phase, Phase::SteppingDown { .. }) => {}
+        LockView::Free => lose_lock_if_held(state, acts),
+    }
+}
+
+fn lose_lock_if_held(state: &mut State, acts: &mut Vec<Act>) {
+    if state.running() && state.holds_lock() {
+        kill(state, ExitReason::LockLost, acts);
+    }
+}
+
+fn on_lock_changed(state: &mut State, acts: &mut Vec<Act>) {
+    // While it stops, only another holder counts: the one after it rewrites the file rightly.
+    if !matches!(state.phase, Phase::SteppingDown { .. }) {
+        lose_lock_if_held(state, acts);
+    }
+}
+
+fn on_lock_file(state: &mut State, view: FileView, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    waiting.file = match (waiting.file, view) {
+        (FileGate::Open, _) | (FileGate::Settled, FileView::Same) => FileGate::Open,
+        (_, FileView::Absent) => {
+            acts.push(Act::Disarm(Deadline::LockFile));
+            FileGate::Open
+        }
+        (FileGate::Settling, FileView::Same) => FileGate::Settling,
+        (FileGate::Unseen, FileView::Same) | (_, FileView::Changed) => {
+            acts.push(Act::Arm(Deadline::LockFile));
+            FileGate::Settling
+        }
+    };
+}
+
+fn on_greeting(state: &mut State, view: GreetingView, acts: &mut Vec<Act>) {
+    if !state.running() {
+        return;
+    }
+    let proven = matches!(state.lock, LockView::Mine(_));
+    match (&mut state.phase, view) {
+        (Phase::Promoting, GreetingView::Ok) if proven => {
+            acts.extend([Act::Promote, Act::Arm(Deadline::Hang), Act::Arm(Deadline::Health)]);
+            state.phase = Phase::Master(Serving { promoting: true, overdue: false, misses: 0 });
+        }
+        (Phase::Master(serving), GreetingView::Ok) => {
+            serving.overdue = false;
+            serving.misses = 0;
+            acts.push(Act::Arm(Deadline::Hang));
+        }
+        (Phase::Master(serving), GreetingView::Refused | GreetingView::Silent) => {
+            serving.misses = (serving.misses + 1).min(HUNG_AFTER_MISSES);
+            kill_if_hung(state, acts);
+        }
+        _ => {}
+    }
+}
+
+fn kill_if_hung(state: &mut State, acts: &mut Vec<Act>) {
+    let Phase::Master(serving) = &state.phase else { return };
+    if serving.overdue && serving.misses >= HUNG_AFTER_MISSES && state.running() {
+        kill(state, ExitReason::BrokerHung, acts);
+    }
+}
+
+fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
+    if !state.running() {
+        return;
+    }
+    match sign {
+        LogSign::LockLost => match state.phase {
+            Phase::Waiting(_) | Phase::Dying(_) | Phase::Ending | Phase::Stopped => {}
+            _ => kill(state, ExitReason::LockLost, acts),
+        },
+        LogSign::Waits => {
+            if state.phase == Phase::Starting {
+                become_standby(state, acts);
+            }
+        }
+    }
+}
+
+fn become_standby(state: &mut State, acts: &mut Vec<Act>) {
+    acts.extend([Act::Disarm(Deadline::Settle), Act::Arm(Deadline::Health)]);
+    state.phase = Phase::Standby;
+}
+
+fn kill(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
+    acts.push(Act::Kill(reason));
+    disarm_life(acts);
+    state.phase = Phase::Dying(reason);
+}
+
+fn disarm_life(acts: &mut Vec<Act>) {
+    acts.extend(
+        [Deadline::Settle, Deadline::Hang, Deadline::Health, Deadline::StopGrace].map(Act::Disarm),
+    );
+}
+
+fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>) {
+    match (event, state.child) {
+        (ChildEvent::Started, Child::Spawning) => {
+            state.child = Child::Running;
+            if state.terminating {
+                stop(state, acts);
+            }
+        }
+        (ChildEvent::NotStarted, Child::Spawning) => {
+            // An image that cannot start is not tried again at once.
+            state.failures = state.failures.max(1);
+            state.phase = Phase::Dying(ExitReason::BrokerCrashed);
+            gone(state, acts);
+        }
+        (ChildEvent::Exited, Child::Running) => {
+            exited(state, acts);
+        }
+        (ChildEvent::Gone, Child::Running | Child::Ended) => {
+            exited(state, acts);
+            gone(state, acts);
+        }
+        _ => {}
+    }
+}
+
+fn exited(state: &mut State, acts: &mut Vec<Act>) {
+    if state.child == Child::Running {
+        disarm_life(acts);
+        state.phase = Phase::Dying(state.exit_reason());
+        state.child = Child::Ended;
+        state.lock = LockView::Unknown;
+    }
+}
+
+fn gone(state: &mut State, acts: &mut Vec<Act>) {
+    let lost = state.phase == Phase::Dying(ExitReason::LockLost);
+    state.child = Child::Absent;
+    state.lock = LockView::Unknown;
+    if state.terminating {
+        end(state, acts);
+        return;
+    }
+    let backing_off = state.failures > 0;
+    if backing_off {
+        acts.push(Act::Arm(Deadline::Backoff(state.failures)));
+    }
+    acts.extend([Act::Arm(Deadline::Handover), Act::AskPeers]);
+    state.failures = (state.failures + 1).min(MAX_FAILURES);
+    state.phase = Phase::Waiting(Waiting {
+        why: if lost { Why::LockLost } else { Why::Ended },
+        file: if lost { FileGate::Unseen } else { FileGate::Open },
+        handover: HandoverGate::Shut,
+        backing_off,
+    });
+}
+
+fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
+    match (view, &state.phase) {
+        (RecordView::Ours, _) => state.recorded = true,
+        (RecordView::Newer, Phase::Ending) => exit(state, acts),
+        // Whether to empty the record later is decided by what it names then.
+        (RecordView::Astray, phase) if !matches!(phase, Phase::Master(_)) => {}
+        (RecordView::Newer | RecordView::Astray, _) => state.recorded = false,
+    }
+}
+
+fn on_promoted(state: &mut State) {
+    state.recorded = true;
+    if let Phase::Master(serving) = &mut state.phase {
+        serving.promoting = false;
+    }
+}
+
+fn promote_if_astray(state: &mut State, acts: &mut Vec<Act>) {
+    let proven = state.running() && matches!(state.lock, LockView::Mine(_)) && !state.recorded;
+    if let Phase::Master(serving) = &mut state.phase
+        && proven
+        && !serving.promoting
+        && serving.misses == 0
+    {
+        serving.promoting = true;
+        acts.push(Act::Promote);
+    }
+}
+
+fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
+    match (deadline, &mut state.phase) {
+        (Deadline::LockFile, Phase::Waiting(waiting)) => {
+            if waiting.file == FileGate::Settling {
+                waiting.file = FileGate::Settled;
+            }
+        }
+        (Deadline::Handover, Phase::Waiting(waiting)) => waiting.handover = HandoverGate::Open,
+        (Deadline::Backoff(_), Phase::Waiting(waiting)) => waiting.backing_off = false,
+        (Deadline::Settle, Phase::Starting) => {
+            if state.lock == LockView::Other {
+                become_standby(state, acts);
+            } else {
+                acts.push(Act::Arm(Deadline::Settle));
+            }
+        }
+        (Deadline::Hang, Phase::Master(serving)) => {
+            serving.overdue = true;
+            kill_if_hung(state, acts);
+        }
+        (Deadline::Health, Phase::Standby | Phase::Master(_)) => state.failures = 0,
+        (Deadline::StopGrace, Phase::SteppingDown { .. }) => {
+            if state.running() {
+                kill(state, ExitReason::PodStopped, acts);
+            }
+        }
+        (Deadline::Record, Phase::Ending) => acts.push(Act::EmptyRecord),
+        (Deadline::Exit, Phase::Ending) => exit(state, acts),
+        _ => {}
+    }
+}
+
+fn on_terminate(state: &mut State, acts: &mut Vec<Act>) {
+    if state.terminating {
+        return;
+    }
+    state.terminating = true;
+    match state.child {
+        Child::Running if !matches!(state.phase, Phase::Dying(_)) => stop(state, acts),
+        Child::Absent => end(state, acts),
+        // The end of a dying child, or the start of a spawning one, goes on from here.
+        Child::Running | Child::Spawning | Child::Ended => {}
+    }
+}
+
+fn stop(state: &mut State, acts: &mut Vec<Act>) {
+    let held = state.holds_lock();
+    disarm_life(acts);
+    acts.extend([Act::Stop, Act::Arm(Deadline::StopGrace)]);
+    state.phase = Phase::SteppingDown { held };
+}
+
+fn end(state: &mut State, acts: &mut Vec<Act>) {
+    if state.recorded {
+        acts.extend([Act::Arm(Deadline::Record), Act::Arm(Deadline::Exit)]);
+        state.phase = Phase::Ending;
+    } else {
+        exit(state, acts);
+    }
+}
+
+fn exit(state: &mut State, acts: &mut Vec<Act>) {
+    acts.push(Act::Exit);
+    state.phase = Phase::Stopped;
+}
+
+fn start_if_settled(state: &mut State, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &state.phase else { return };
+    let settled = waiting.file == FileGate::Open
+        && waiting.handover == HandoverGate::Open
+        && !waiting.backing_off;
+    if settled && state.child == Child::Absent && !state.terminating {
+        acts.extend([Act::Disarm(Deadline::Handover), Act::Start, Act::Arm(Deadline::Settle)]);
+        state.phase = Phase::Starting;
+        state.child = Child::Spawning;
+        state.lock = LockView::Unknown;
+    }
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

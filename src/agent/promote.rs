@@ -1,0 +1,231 @@
+//! Writes the promotion record: read, then prove, then write.
+//!
+//! The `resourceVersion` is read first; then it is proven afresh that the broker lives, holds the
+//! lock and greets; then the record is written on condition of that version. So of two promotions
+//! that race, the one with the older proof never ends on top.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::agent::api::{ApiError, ApiServer};
+use crate::agent::event::{Event, Events};
+use crate::agent::helper::Helper;
+use crate::agent::record::{self, Author, Claim, Next};
+use crate::clock;
+
+/// The pause after the first failed attempt; doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the store may take to tell the epoch floor.
+const FLOOR_DEADLINE: Duration = Duration::from_millis(300);
+/// How long the store may take to note a new one.
+const RAISE_DEADLINE: Duration = Duration::from_secs(5);
+/// How long emptying the record may take altogether: the container waits for it.
+const EMPTY_DEADLINE: Duration = Duration::from_millis(900);
+
+/// The epochs that this agent knows of; shared between the loop and promotions.
+#[derive(Clone, Debug, Default)]
+pub struct Epochs {
+    seen: Arc<AtomicU64>,
+    /// Written, or tried to write, for the running broker process; 0 for none.
+    tried: Arc<AtomicU64>,
+}
+
+impl Epochs {
+    /// The highest epoch seen anywhere.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// The epoch written, or tried to write, for the running broker process.
+    pub fn tried(&self) -> Option<u64> {
+        Some(self.tried.load(Ordering::Relaxed)).filter(|&epoch| epoch > 0)
+    }
+
+    /// An epoch was seen.
+    pub fn note(&self, epoch: u64) {
+        self.seen.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// A new broker process is a new claim.
+    pub fn forget_tried(&self) {
+        self.tried.store(0, Ordering::Relaxed);
+    }
+
+    fn try_one(&self, epoch: u64) {
+        self.tried.store(epoch, Ordering::Relaxed);
+        self.note(epoch);
+    }
+}
+
+/// Writes the record for one agent.
+#[derive(Clone, Debug)]
+pub struct Promoter {
+    /// The way to the API server.
+    pub api: ApiServer,
+    /// Who writes.
+    pub author: Arc<Author>,
+    /// Keeps the epoch floor.
+    pub helper: Helper,
+    /// What is known of epochs.
+    pub epochs: Epochs,
+}
+
+/// One promotion of one broker process.
+#[derive(Clone, Debug)]
+pub struct Promotion {
+    /// The broker process.
+    pub generation: u32,
+    /// When the lock was first seen as its.
+    pub lock_taken: Instant,
+    /// Waited before the first attempt: nothing for a new master, more for each repair in a row.
+    pub pause: Duration,
+}
+
+impl Promoter {
+    /// Tries until the record names this broker process. `prove` shows afresh that it lives, holds
+    /// the lock and greets. Dropped by the loop when it is no longer the master.
+    pub async fn promote<P, F>(self, promotion: Promotion, prove: P, events: Events)
+    where
+        P: Fn() -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        sleep(promotion.pause).await;
+        self.note_floor().await;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.attempt(&promotion, &prove).await {
+                Ok(epoch) => {
+                    let generation = promotion.generation;
+                    drop(events.send(Event::Promoted { generation, epoch }).await);
+                    return;
+                }
+                Err(error) => drop(events.send(Event::RecordFailed(format!("{error:#}"))).await),
+            }
+            sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Reads the record, so that the connection is open when the promotion needs it.
+    pub async fn look(self, events: Events) {
+        match self.api.get(&self.author.cluster).await {
+            Ok(record) => drop(events.send(Event::Record(Some(Box::new(record)))).await),
+            Err(error) => tracing::debug!("cannot read the record: {error}"),
+        }
+    }
+
+    /// Removes the endpoint if the record still names this pod, and tells when that is over.
+    pub async fn empty(self, events: Events) {
+        match timeout(EMPTY_DEADLINE, self.try_empty()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("cannot empty the record: {error:#}"),
+            Err(_) => tracing::warn!("cannot empty the record: no answer in {EMPTY_DEADLINE:?}"),
+        }
+        drop(events.send(Event::Emptied).await);
+    }
+
+    async fn attempt<P, F>(&self, promotion: &Promotion, prove: &P) -> anyhow::Result<u64>
+    where
+        P: Fn() -> F,
+        F: Future<Output = anyhow::Result<()>>,
+    {
+        let record = self.read_or_create().await.context("cannot read the promotion record")?;
+        self.epochs.note(record::epoch(&record).unwrap_or_default());
+        let claim = Claim {
+            floor: self.epochs.seen(),
+            tried: self.epochs.tried(),
+            takeover_millis: u64::try_from(promotion.lock_taken.elapsed().as_millis())?,
+            now: clock::now(),
+        };
+        let (record, epoch) = match record::next(&record, &self.author, &claim)? {
+            Next::Ours { epoch } => return Ok(epoch),
+            Next::Write { record, epoch } => (record, epoch),
+        };
+        prove().await.context("the record is not written")?;
+        self.epochs.try_one(epoch);
+        let name = &self.author.cluster;
+        let written =
+            self.api.replace(name, &record).await.context("cannot write the promotion record")?;
+        self.follow(&written).await;
+        self.raise_floor(epoch);
+        Ok(epoch)
+    }
+
+    async fn read_or_create(&self) -> Result<Value, ApiError> {
+        let name = &self.author.cluster;
+        match self.api.get(name).await {
+            Err(ApiError::NotFound) => {
+                self.api.apply(name, &record::shell(&self.author)).await?;
+                self.api.get(name).await
+            }
+            other => other,
+        }
+    }
+
+    /// The second family's slice, where the operator made one. The record is what counts, so this is
+    /// tried twice and then left to the operator.
+    async fn follow(&self, record: &Value) {
+        let Some(name) = record::follower_name(record, &self.author) else { return };
+        for _ in 0..2 {
+            match self.try_follow(&name, record).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!("slice {name} does not follow the record: {error:#}"),
+            }
+        }
+    }
+
+    async fn try_follow(&self, name: &str, record: &Value) -> anyhow::Result<()> {
+        let slice = match self.api.get(name).await {
+            Err(ApiError::NotFound) => return Ok(()),
+            other => other?,
+        };
+        let slice = record::following(&slice, record, &self.author)?;
+        self.api.replace(name, &slice).await?;
+        Ok(())
+    }
+
+    async fn try_empty(&self) -> anyhow::Result<()> {
+        loop {
+            let name = &self.author.cluster;
+            let record = self.api.get(name).await?;
+            let Some(emptied) = record::emptied(&record, &self.author)? else { return Ok(()) };
+            match self.api.replace(name, &emptied).await {
+                Err(ApiError::Conflict) => {}
+                other => return other.map(drop).map_err(Into::into),
+            }
+        }
+    }
+
+    /// The floor is only for a deleted record, so a store that does not answer delays nothing.
+    async fn note_floor(&self) {
+        match timeout(FLOOR_DEADLINE, self.helper.floor()).await {
+            Ok(Ok(epoch)) => self.epochs.note(epoch),
+            Ok(Err(error)) => tracing::warn!("cannot read the epoch floor: {error:#}"),
+            Err(_) => tracing::warn!("cannot read the epoch floor: the storage does not answer"),
+        }
+    }
+
+    fn raise_floor(&self, epoch: u64) {
+        let helper = self.helper.clone();
+        tokio::spawn(async move {
+            match timeout(RAISE_DEADLINE, helper.raise_floor(epoch)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::warn!("cannot raise the epoch floor: {error:#}"),
+                Err(_) => {
+                    tracing::warn!("cannot raise the epoch floor: the storage does not answer")
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+#[path = "promote_tests.rs"]
+mod tests;

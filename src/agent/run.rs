@@ -1,0 +1,228 @@
+//! The loop: all I/O is arranged around the machine, and nothing in it waits for anything but the
+//! next input.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::agent::api::{ApiServer, connect_from_env};
+use crate::agent::child::{Broker, Surroundings};
+use crate::agent::credentials::Credentials;
+use crate::agent::event::{Event, Events};
+use crate::agent::greeter::{self, Cadence};
+use crate::agent::helper::Helper;
+use crate::agent::lock_watch::LockWatch;
+use crate::agent::machine::{Input, State, step};
+use crate::agent::pod::Pod;
+use crate::agent::probe::ProbeArgs;
+use crate::agent::promote::{Epochs, Promoter};
+use crate::agent::reap::{Kept, reap_orphans};
+use crate::agent::record::Author;
+use crate::agent::timers::Timers;
+use crate::agent::timing::Timing;
+use crate::agent::view::{Source, View};
+use crate::agent::{serve, watch as record_watch};
+use crate::broker::report::AgentState;
+use crate::broker::settings::{AgentSettings, GreetingSettings, LockSettings};
+use crate::lock::track::Life;
+use crate::telemetry::output::Output;
+
+/// Events wait here; the loop never lets them wait for long.
+const WAITING_EVENTS: usize = 256;
+/// The loop turns at least so often.
+const TURN: Duration = Duration::from_secs(1);
+
+/// One agent.
+pub(super) struct Agent {
+    pub(super) settings: AgentSettings,
+    pub(super) timing: Timing,
+    pub(super) machine: State,
+    pub(super) timers: Timers,
+    pub(super) view: Arc<View>,
+    pub(super) around: Surroundings,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) life: watch::Sender<Life>,
+    pub(super) cadence: watch::Sender<Cadence>,
+    pub(super) locks: LockWatch,
+    pub(super) promoter: Promoter,
+    pub(super) broker: Option<Broker>,
+    pub(super) starts: u32,
+    /// When the lock was first seen as the running broker's.
+    pub(super) lock_taken: Option<Instant>,
+    pub(super) promotion: Option<AbortHandle>,
+    /// Promotions in a row that repaired the record: two masters must not fight at full speed.
+    pub(super) repairs: u32,
+    pub(super) last_promotion: Option<Instant>,
+    /// The record as last seen, and when.
+    pub(super) record: Option<(Option<Box<serde_json::Value>>, Instant)>,
+    pub(super) done: bool,
+}
+
+/// Runs an agent until it is told to end and has ended its broker.
+pub(super) async fn run(
+    settings: AgentSettings,
+    pod: Pod,
+    port: u16,
+    output: Output,
+) -> anyhow::Result<()> {
+    // First of all: PID 1 gets no signal that it has not asked for.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (events, mut queue) = mpsc::channel(WAITING_EVENTS);
+    let mut agent = Agent::new(settings, pod, output, events).await;
+    agent.start_tasks(port)?;
+
+    let mut turn = interval(TURN);
+    turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !agent.done {
+        agent.view.known().turned = Instant::now();
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => agent.feed(Input::Terminate),
+            _ = interrupt.recv() => agent.feed(Input::Terminate),
+            Some(event) = queue.recv() => agent.on_event(event),
+            deadline = agent.timers.next() => agent.feed(Input::DeadlinePassed(deadline)),
+            Some(ended) = agent.tasks.join_next() => ended.context("a task of the agent failed")?,
+            _ = turn.tick() => {}
+        }
+    }
+    Ok(())
+}
+
+impl Agent {
+    async fn new(settings: AgentSettings, pod: Pod, output: Output, events: Events) -> Self {
+        let timing = Timing::new(&settings);
+        let (life, live) = watch::channel(Life::default());
+        let (cadence, _) = watch::channel(Cadence::default());
+        let kept = Kept::default();
+        let LockSettings::File { path, .. } = &settings.lock;
+        let probe = ProbeArgs { lock: path.into(), floor: (&settings.epoch_floor).into() };
+        let helper = Helper::start(probe, kept.clone());
+        let author = Author {
+            pod: pod.clone(),
+            cluster: settings.cluster.clone(),
+            ports: settings.ports.clone(),
+        };
+        let promoter = Promoter {
+            api: ApiServer::new(connect_from_env().await, &pod.namespace),
+            author: Arc::new(author),
+            helper: helper.clone(),
+            epochs: Epochs::default(),
+        };
+        Self {
+            locks: LockWatch::new(helper, live, timing.clone()),
+            view: Arc::new(View::new(pod, output.clone())),
+            around: Surroundings { events, output, kept },
+            machine: State::default(),
+            timers: Timers::default(),
+            tasks: JoinSet::new(),
+            broker: None,
+            starts: 0,
+            lock_taken: None,
+            promotion: None,
+            repairs: 0,
+            last_promotion: None,
+            record: None,
+            done: false,
+            settings,
+            timing,
+            life,
+            cadence,
+            promoter,
+        }
+    }
+
+    fn start_tasks(&mut self, port: u16) -> anyhow::Result<()> {
+        let events = &self.around.events;
+        let mut credentials = Credentials::new(self.settings.credentials.clone());
+        // Before the first start of the broker; what is wrong is told, and does not keep it down.
+        self.view.problem(Source::Credentials, credentials.refresh());
+        self.tasks.spawn(credentials.run(events.clone()));
+
+        let GreetingSettings::OpenWire { port: greeting } = self.settings.greeting;
+        self.tasks.spawn(greeter::run(greeting, self.cadence.subscribe(), events.clone()));
+        self.tasks.spawn(self.locks.clone().run(events.clone()));
+        let name = self.settings.cluster.clone();
+        self.tasks.spawn(record_watch::run(self.promoter.api.clone(), name, events.clone()));
+
+        let kept = self.around.kept.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = reap_orphans(kept).await {
+                tracing::error!("orphans are not reaped: {error}");
+            }
+        });
+        let view = Arc::clone(&self.view);
+        self.tasks.spawn(async move {
+            // Without its endpoints the pod stays NotReady; the broker goes on.
+            if let Err(error) = serve::run(port, view).await {
+                tracing::error!("cannot serve on port {port}: {error}");
+            }
+        });
+        Ok(())
+    }
+
+    /// One turn: one input, and all that follows from it.
+    pub(super) fn feed(&mut self, input: Input) {
+        let before = self.machine.name();
+        let (machine, acts) = step(std::mem::take(&mut self.machine), input);
+        self.machine = machine;
+        let after = self.machine.name();
+        if before != after {
+            tracing::info!("{before:?} -> {after:?} on {input:?}");
+        }
+        for act in acts {
+            self.carry_out(act);
+        }
+        self.after_step(after);
+    }
+
+    /// Whatever depends on the state alone.
+    fn after_step(&mut self, state: AgentState) {
+        {
+            let mut known = self.view.known();
+            known.state = state;
+            known.lock = self.machine.lock();
+            known.epoch = self.promoter.epochs.seen();
+        }
+        if !self.machine.wants_promotion()
+            && let Some(promotion) = self.promotion.take()
+        {
+            promotion.abort();
+        }
+        if state == AgentState::Promoting && self.lock_taken.is_none() {
+            self.lock_taken = Some(Instant::now());
+            self.tasks.spawn(self.promoter.clone().look(self.around.events.clone()));
+        }
+        let greeted = state == AgentState::Master;
+        self.life.send_if_modified(|life| std::mem::replace(&mut life.greeted, greeted) != greeted);
+        self.set_cadence(state);
+    }
+
+    fn set_cadence(&mut self, state: AgentState) {
+        let period = match state {
+            AgentState::Promoting => Some(self.timing.promoting_greeting()),
+            AgentState::Master => Some(self.timing.master_greeting()),
+            AgentState::Preflight
+            | AgentState::Starting
+            | AgentState::Standby
+            | AgentState::SteppingDown
+            | AgentState::Fenced
+            | AgentState::Backoff
+            | AgentState::Stopped => None,
+        };
+        let deadline = self.timing.master_greeting();
+        let wanted = Cadence { generation: self.life.borrow().generation, period, deadline };
+        self.cadence.send_if_modified(|now| std::mem::replace(now, wanted) != wanted);
+    }
+
+    /// Sends an event to the loop itself, for what a task finds out.
+    pub(super) fn tell_later(&mut self, task: impl Future<Output = Event> + Send + 'static) {
+        let events = self.around.events.clone();
+        self.tasks.spawn(async move { drop(events.send(task.await).await) });
+    }
+}

@@ -1,0 +1,114 @@
+//! How long each deadline is, and how often is looked.
+
+use std::time::Duration;
+
+use crate::agent::machine::Deadline;
+use crate::broker::settings::{AgentSettings, LockSettings};
+
+/// Probing more often gains nothing over the broker's own start.
+const FASTEST_PROBE: Duration = Duration::from_millis(100);
+/// A kill takes effect within this, so a lost lock must be seen this much before the thief's
+/// hold-off (one keep-alive period) ends.
+const KILL_TIME: Duration = Duration::from_millis(50);
+/// A promoting broker is greeted this often: the record follows its greeting by this at most.
+const PROMOTING_GREETING: Duration = Duration::from_millis(25);
+/// The longest pause between starts.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// All periods of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timing {
+    poll: Duration,
+    keep_alive: Duration,
+    hang: Duration,
+    stop_grace: Duration,
+}
+
+impl Timing {
+    /// From the settings of the group.
+    pub fn new(settings: &AgentSettings) -> Self {
+        let LockSettings::File { poll_millis, keep_alive_millis, .. } = settings.lock;
+        Self {
+            poll: Duration::from_millis(poll_millis),
+            keep_alive: Duration::from_millis(keep_alive_millis),
+            hang: Duration::from_millis(settings.hang_timeout_millis),
+            stop_grace: Duration::from_millis(settings.stop_grace_millis),
+        }
+    }
+
+    /// How long this deadline is.
+    pub fn of(&self, deadline: Deadline) -> Duration {
+        match deadline {
+            Deadline::LockFile => 2 * self.keep_alive,
+            Deadline::Handover => self.poll + self.keep_alive + Duration::from_secs(1),
+            Deadline::Backoff(failures) => {
+                let doublings = u32::from(failures.saturating_sub(1)).min(5);
+                Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF)
+            }
+            Deadline::Settle => Duration::from_secs(15),
+            Deadline::Hang => self.hang,
+            Deadline::Health => Duration::from_mins(10),
+            Deadline::StopGrace => self.stop_grace,
+            Deadline::Record => Duration::from_secs(2),
+            Deadline::Exit => Duration::from_secs(3),
+        }
+    }
+
+    /// From the start of one probe of the lock to the next.
+    pub fn probe_period(&self) -> Duration {
+        let safe = (self.keep_alive / 2).saturating_sub(KILL_TIME);
+        FASTEST_PROBE.min(self.keep_alive / 3).min(safe).max(Duration::from_millis(10))
+    }
+
+    /// A probe of the lock without an answer for so long leaves its view unknown.
+    pub fn probe_deadline(&self) -> Duration {
+        (5 * self.probe_period()).max(Duration::from_millis(250))
+    }
+
+    /// How often a broker that holds the lock and does not greet yet is greeted.
+    pub fn promoting_greeting(&self) -> Duration {
+        PROMOTING_GREETING
+    }
+
+    /// How often a master is greeted; also how long one attempt may take.
+    pub fn master_greeting(&self) -> Duration {
+        (self.hang / 5).clamp(Duration::from_millis(100), Duration::from_secs(1))
+    }
+}
+
+/// Timing for other modules' tests.
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+
+    /// Keep-alive 1 s, poll 500 ms.
+    pub(crate) fn timing() -> Timing {
+        Timing {
+            poll: Duration::from_millis(500),
+            keep_alive: Duration::from_secs(1),
+            hang: Duration::from_secs(5),
+            stop_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_lock_is_seen_and_acted_on_before_the_thief_s_hold_off_is_half_over() {
+        for keep_alive in [200, 250, 500, 1000, 30_000] {
+            let keep_alive = Duration::from_millis(keep_alive);
+            let timing = Timing { keep_alive, ..tests_support::timing() };
+            assert!(timing.probe_period() + KILL_TIME <= timing.keep_alive / 2, "{keep_alive:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_between_starts_doubles_from_one_second_to_thirty() {
+        let timing = tests_support::timing();
+        let seconds: Vec<_> = (1..=6).map(|n| timing.of(Deadline::Backoff(n)).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 30]);
+    }
+}

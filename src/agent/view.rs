@@ -1,0 +1,185 @@
+//! What the agent knows of itself, for whoever asks: kept up to date by the loop, read by the HTTP
+//! endpoints.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::agent::pod::Pod;
+use crate::broker::report::{
+    AgentState, ChildExit, ChildReport, GreetingView, LockReport, LockView, PromotionReport, Report,
+};
+use crate::telemetry::metrics::{AgentMetrics, StateLabel, StateLabels};
+use crate::telemetry::output::Output;
+use crate::telemetry::serve::Probes;
+
+/// The loop turns at least every second; so long without a turn means that it is stuck.
+const STUCK: Duration = Duration::from_secs(10);
+
+/// Where a problem was found; one of each is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The broker process could not be started, or does not end.
+    Child,
+    /// The storage.
+    Lock,
+    /// The promotion record.
+    Record,
+    /// The Secrets.
+    Credentials,
+}
+
+/// What is known now.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// When the loop last turned.
+    pub turned: Instant,
+    /// The machine's state.
+    pub state: AgentState,
+    /// The last view of the lock.
+    pub lock: LockView,
+    /// When the look behind it was started.
+    pub lock_seen: Instant,
+    /// What the greeting listener last did.
+    pub greeting: GreetingView,
+    /// When it last greeted, if the running broker has.
+    pub greeted: Option<Instant>,
+    /// The running broker.
+    pub child: Option<ChildReport>,
+    /// The end of the one before.
+    pub last_exit: Option<ChildExit>,
+    /// The last promotion.
+    pub promotion: Option<PromotionReport>,
+    /// The highest epoch seen.
+    pub epoch: u64,
+    /// What is wrong.
+    pub problems: BTreeMap<Source, String>,
+}
+
+/// Shared between the loop and the HTTP endpoints.
+#[derive(Debug)]
+pub struct View {
+    /// The metrics.
+    pub metrics: AgentMetrics,
+    pod: Pod,
+    output: Output,
+    known: Mutex<Known>,
+}
+
+impl View {
+    /// Of an agent that has just started.
+    pub fn new(pod: Pod, output: Output) -> Self {
+        let known = Known {
+            turned: Instant::now(),
+            state: AgentState::Preflight,
+            lock: LockView::Unknown,
+            lock_seen: Instant::now(),
+            greeting: GreetingView::Refused,
+            greeted: None,
+            child: None,
+            last_exit: None,
+            promotion: None,
+            epoch: 0,
+            problems: BTreeMap::new(),
+        };
+        Self { metrics: AgentMetrics::default(), pod, output, known: Mutex::new(known) }
+    }
+
+    /// To read or change what is known. Never held across an await.
+    pub fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a problem, or that there is none any more; logs each change.
+    pub fn problem(&self, source: Source, problem: Option<String>) {
+        let mut known = self.known();
+        if known.problems.get(&source) == problem.as_ref() {
+            return;
+        }
+        match problem {
+            Some(problem) => {
+                tracing::warn!("{problem}");
+                known.problems.insert(source, problem);
+            }
+            None => {
+                tracing::info!("{source:?}: the problem is over");
+                known.problems.remove(&source);
+            }
+        }
+    }
+
+    /// The report.
+    pub fn report(&self) -> Report {
+        let known = self.known().clone();
+        let problems: Vec<_> = known.problems.into_values().collect();
+        let age = known.lock_seen.elapsed().as_millis();
+        Report {
+            pod: self.pod.name.clone(),
+            pod_uid: self.pod.uid.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: known.state,
+            lock: LockReport {
+                view: known.lock,
+                age_millis: u64::try_from(age).unwrap_or(u64::MAX),
+            },
+            greeting: known.greeting,
+            child: known.child,
+            last_exit: known.last_exit,
+            promotion: known.promotion,
+            epoch: known.epoch,
+            message: (!problems.is_empty()).then(|| problems.join("; ")),
+        }
+    }
+}
+
+impl Known {
+    /// Whether the pod does what it is there for: serve, or wait for the lock.
+    fn ready(&self) -> Result<(), String> {
+        let problem = self.problems.values().next();
+        let because = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
+        let not_yet = match (self.state, self.lock) {
+            (AgentState::Master, _) | (AgentState::Standby, LockView::Other) => return Ok(()),
+            (AgentState::Standby, LockView::Unknown) => "the lock cannot be seen",
+            (AgentState::Standby, _) => "the lock is free, and the broker has not taken it yet",
+            (AgentState::Preflight, _) => {
+                "the broker is not started before the lock file is stable"
+            }
+            (AgentState::Starting, _) => "the broker starts",
+            (AgentState::Promoting, _) => "the broker holds the lock and does not greet yet",
+            (AgentState::SteppingDown, _) => "the broker stops",
+            (AgentState::Fenced, _) => "the broker was killed: its lock was in doubt",
+            (AgentState::Backoff, _) => "the broker ended and will be started again",
+            (AgentState::Stopped, _) => "the pod ends",
+        };
+        Err(format!("{not_yet}{because}"))
+    }
+}
+
+impl Probes for View {
+    fn live(&self) -> Result<(), String> {
+        let still = self.known().turned.elapsed();
+        if still < STUCK {
+            return Ok(());
+        }
+        Err(format!("the agent has not turned for {} s", still.as_secs()))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.known().ready()
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        let known = self.known().clone();
+        let metrics = &self.metrics;
+        metrics.master.set(i64::from(known.state == AgentState::Master));
+        metrics.state.clear();
+        metrics.state.get_or_create(&StateLabels { state: StateLabel(known.state) }).set(1);
+        metrics.epoch.set(i64::try_from(known.epoch).unwrap_or(i64::MAX));
+        let age = known.greeted.map(|at| i64::try_from(at.elapsed().as_millis()));
+        metrics.greeting_age.set(age.and_then(Result::ok).unwrap_or(-1));
+        metrics.dropped_lines.set(i64::try_from(self.output.dropped()).unwrap_or(i64::MAX));
+        metrics.encode().map_err(|error| error.to_string())
+    }
+}

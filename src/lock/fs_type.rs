@@ -1,0 +1,52 @@
+//! Which file systems' lock tables are proof.
+
+use std::path::Path;
+
+use nix::sys::statfs::statfs;
+
+use crate::broker::report::Evidence;
+
+/// Magic numbers of file systems whose locks only this kernel grants (statfs(2), linux/magic.h).
+/// A list of the proven, not of the doubtful: an unknown file system's table is a hint only.
+const LOCAL: [u64; 9] = [
+    0xEF53,      // ext2, ext3, ext4
+    0x5846_5342, // xfs
+    0x9123_683E, // btrfs
+    0x0102_1994, // tmpfs
+    0x8584_58F6, // ramfs
+    0x794C_7630, // overlayfs
+    0x2FC1_2FC1, // zfs
+    0xF2F5_2010, // f2fs
+    0xCA45_1A4E, // bcachefs
+];
+
+/// What the kernel's lock table is worth on the file system of `path`.
+pub fn evidence(path: &Path) -> nix::Result<Evidence> {
+    let magic = statfs(path)?.filesystem_type().0;
+    Ok(classify(u64::try_from(magic).unwrap_or_default()))
+}
+
+fn classify(magic: u64) -> Evidence {
+    if LOCAL.contains(&magic) { Evidence::Kernel } else { Evidence::ClientTable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_file_systems_prove_and_network_ones_hint() {
+        assert_eq!(classify(0xEF53), Evidence::Kernel);
+        for (name, magic) in [
+            ("nfs", 0x6969),
+            ("cifs", 0xFF53_4D42),
+            ("smb2", 0xFE53_4D42),
+            ("ceph", 0x00C3_6400),
+            ("fuse", 0x6573_5546),
+            ("9p", 0x0102_1997),
+            ("unknown", 0x1234_5678),
+        ] {
+            assert_eq!(classify(magic), Evidence::ClientTable, "{name}");
+        }
+    }
+}
