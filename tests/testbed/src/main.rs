@@ -19,7 +19,7 @@ use testbed::{Bed, COMPONENTS, Component, DEFAULT_NAME, From, Options, State};
 #[command(name = "testbed", version)]
 struct Arguments {
     /// The bed's name: beds of different names stand side by side.
-    #[arg(long, default_value = DEFAULT_NAME, global = true)]
+    #[arg(long, default_value = DEFAULT_NAME)]
     name: String,
     #[command(subcommand)]
     action: Action,

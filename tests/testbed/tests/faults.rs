@@ -2,13 +2,13 @@
 //!
 //! Needs what a bed needs (root, Linux) and fails without it.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
 use testbed::layout::{APISERVER, DNS, STORAGE};
-use testbed::{Bed, Component, From, Options, PodProcess, images, network, wait};
+use testbed::{Bed, Component, From, Options, PodProcess, images, network, shell, wait};
 
 const NAME: &str = "faults";
 const STORAGE_PORT: u16 = 2049;
@@ -32,12 +32,29 @@ fn faults_do_what_they_say() {
     run_pod(&bed, 1);
     run_pod(&bed, 2);
 
+    entering(&bed);
     cut_from_storage(&bed);
     cut_from_api(&bed);
     cut_from_everything(&bed);
     power_loss(&bed);
     control_plane_faults(&bed);
     bed.down().unwrap();
+}
+
+/// The ways into the bed's namespaces.
+fn entering(bed: &Bed) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            bed.enter_network().unwrap();
+            for server in [(APISERVER, 6443), API_SERVICE] {
+                // Outside, a gateway may accept any connection: only the own address tells.
+                let own = TcpStream::connect(server).unwrap().local_addr().unwrap().ip();
+                assert_eq!(own.to_string(), APISERVER);
+            }
+        });
+    });
+    let mut first = bed.node(1).unwrap().command("cat").unwrap();
+    assert_eq!(shell::output(first.arg("/proc/1/comm")).unwrap(), "testbed\n");
 }
 
 fn cut_from_storage(bed: &Bed) {
