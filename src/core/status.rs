@@ -26,11 +26,11 @@ use crate::{
 /// Options of the published OpenWire list: the client's own defaults would back off to 30 s between
 /// attempts and wait 30 s for a vanished node to answer.
 const OPENWIRE_LIST: &str =
-    "?initialReconnectDelay=50&maxReconnectDelay=500&maxReconnectAttempts=-1&randomize=false";
+    "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
 const OPENWIRE_ADDRESS: &str = "?connectionTimeout=2000&wireFormat.maxInactivityDuration=10000";
 /// The same for Qpid JMS.
 const AMQP_LIST: &str =
-    "?failover.initialReconnectDelay=50&failover.maxReconnectDelay=500&failover.maxReconnectAttempts=-1";
+    "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
 const AMQP_ADDRESS: &str = "?transport.connectTimeout=2000&amqp.idleTimeout=10000";
 
 /// The status of a valid cluster.
