@@ -159,7 +159,9 @@ impl Agent {
         if let Some(taken) = self.lock_taken {
             self.view.metrics.promotion_seconds.observe(taken.elapsed().as_secs_f64());
         }
-        tracing::info!("the record names this pod by epoch {epoch}");
+        if self.repairs == 0 {
+            tracing::info!("the record names this pod by epoch {epoch}");
+        }
         {
             let mut known = self.view.known();
             if let Some(promotion) = &mut known.promotion {

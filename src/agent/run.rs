@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::agent::api::{ApiServer, connect_from_env};
@@ -87,11 +87,20 @@ pub(super) async fn run(
             _ = interrupt.recv() => agent.feed(Input::Terminate),
             Some(event) = queue.recv() => agent.on_event(event),
             deadline = agent.timers.next() => agent.feed(Input::DeadlinePassed(deadline)),
-            Some(ended) = agent.tasks.join_next() => ended.context("a task of the agent failed")?,
+            Some(ended) = agent.tasks.join_next() => check(ended)?,
             _ = turn.tick() => {}
         }
     }
     Ok(())
+}
+
+/// A task that was given up is no failure. One that panicked is a fault of the agent: without it the
+/// agent would be blind, so it ends, and its broker with it.
+fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Err(error) if !error.is_cancelled() => Err(error).context("a task of the agent failed"),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 impl Agent {
