@@ -2,7 +2,8 @@ use super::*;
 use proptest::prelude::*;
 
 fn rendered(admin: (&str, &str), users: &[(&str, &str)]) -> (Files, Vec<String>) {
-    let bytes = |(name, password): &(&str, &str)| (name.as_bytes().to_vec(), password.as_bytes().to_vec());
+    let bytes =
+        |(name, password): &(&str, &str)| (name.as_bytes().to_vec(), password.as_bytes().to_vec());
     render(bytes(&admin), users.iter().map(bytes).collect())
 }
 
