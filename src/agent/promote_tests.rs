@@ -10,8 +10,6 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::agent::pod::Pod;
-use crate::agent::probe::ProbeArgs;
-use crate::agent::reap::Kept;
 use crate::api::labels;
 
 /// What the API server does to one request.
@@ -174,12 +172,10 @@ fn author(ordinal: u8) -> Author {
 }
 
 fn promoter(api: &FakeApi, ordinal: u8) -> Promoter {
-    // The helper process is the test binary, which ends at once: the floor cannot be read.
-    let args = ProbeArgs { lock: "lock".into(), floor: "floor".into() };
     Promoter {
         api: api.server(),
         author: Arc::new(author(ordinal)),
-        helper: Helper::start(args, Kept::default()),
+        helper: Helper::absent(),
         epochs: Epochs::default(),
     }
 }

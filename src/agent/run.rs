@@ -1,6 +1,7 @@
 //! The loop: all I/O is arranged around the machine, and nothing in it waits for anything but the
 //! next input.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(super) struct Agent {
     pub(super) settings: AgentSettings,
     pub(super) timing: Timing,
     pub(super) machine: State,
+    /// Inputs that acts brought about.
+    pub(super) inputs: VecDeque<Input>,
     pub(super) timers: Timers,
     pub(super) view: Arc<View>,
     pub(super) around: Surroundings,
@@ -128,6 +131,7 @@ impl Agent {
             view: Arc::new(View::new(pod, output.clone())),
             around: Surroundings { events, output, kept },
             machine: State::default(),
+            inputs: VecDeque::new(),
             timers: Timers::default(),
             tasks: JoinSet::new(),
             broker: None,
@@ -175,19 +179,22 @@ impl Agent {
         Ok(())
     }
 
-    /// One turn: one input, and all that follows from it.
+    /// One input, and all that follows from it at once.
     pub(super) fn feed(&mut self, input: Input) {
-        let before = self.machine.name();
-        let (machine, acts) = step(std::mem::take(&mut self.machine), input);
-        self.machine = machine;
-        let after = self.machine.name();
-        if before != after {
-            tracing::info!("{before:?} -> {after:?} on {input:?}");
+        self.inputs.push_back(input);
+        while let Some(input) = self.inputs.pop_front() {
+            let before = self.machine.name();
+            let (machine, acts) = step(std::mem::take(&mut self.machine), input);
+            self.machine = machine;
+            let after = self.machine.name();
+            if before != after {
+                tracing::info!("{before:?} -> {after:?} on {input:?}");
+            }
+            for act in acts {
+                self.carry_out(act);
+            }
+            self.after_step(after);
         }
-        for act in acts {
-            self.carry_out(act);
-        }
-        self.after_step(after);
     }
 
     /// Whatever depends on the state alone.

@@ -138,7 +138,8 @@ fn a_deleted_record_and_restarted_agents_do_not_start_at_one_again() {
     pod.wait_for(AgentState::Master);
     api.wait_for("the pod", SOON, |api| api.target() == "floor-0");
     api.edit(|record| record["metadata"]["annotations"]["tandem-operator.io/epoch"] = "41".into());
-    api.wait_for("a repair", SOON, |api| api.epoch() == 42);
+    // The floor follows the record.
+    api.wait_for("a repair", SOON, |api| api.epoch() == 42 && group.floor() == 42);
     pod.inflict(Fault::KillAgent);
     api.delete();
     let pod = group.pod(1);

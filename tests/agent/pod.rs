@@ -66,6 +66,12 @@ impl Group {
         (first, second)
     }
 
+    /// The epoch floor beside the store.
+    pub fn floor(&self) -> u64 {
+        let text = fs::read_to_string(self.directory.path().join("store/epoch"));
+        text.unwrap_or_default().trim().parse().unwrap_or_default()
+    }
+
     pub fn pod(&self, ordinal: u16) -> Pod {
         let root = self.directory.path();
         let name = format!("{}-{ordinal}", self.name);
