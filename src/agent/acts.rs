@@ -27,7 +27,7 @@ const FIRST_REPAIR: Duration = Duration::from_millis(250);
 /// The longest pause before a repair.
 const LONGEST_REPAIR: Duration = Duration::from_secs(10);
 /// So long without a promotion, and repairs are no longer in a row.
-const CALM: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_mins(1);
 
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -41,7 +41,7 @@ impl Agent {
                 self.feed(Input::Peers(peers));
             }
             Event::Promoted { generation: of, epoch } if of == generation => {
-                self.on_promoted(epoch)
+                self.on_promoted(epoch);
             }
             Event::Record(record) => {
                 self.record = Some((record, Instant::now()));

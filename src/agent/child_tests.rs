@@ -50,9 +50,8 @@ async fn a_descendant_that_outlives_it_is_killed_before_it_counts_as_gone() {
     let (_broker, mut queue, _) =
         start("sleep 61 & echo in slave mode waiting a lock to be acquired");
     loop {
-        match next(&mut queue).await {
-            Event::Child { news: ChildNews::Gone, .. } => break,
-            _ => {}
+        if let Event::Child { news: ChildNews::Gone, .. } = next(&mut queue).await {
+            break;
         }
     }
     let left = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {

@@ -120,7 +120,7 @@ fn an_edited_record_is_astray_and_written_again() {
         |record| record["endpoints"][0]["addresses"] = json!(["10.9.9.9"]),
         |record| record["endpoints"][0]["conditions"]["ready"] = json!(false),
         |record| {
-            record["endpoints"].as_array_mut().unwrap().push(json!({"addresses": ["1.1.1.1"]}))
+            record["endpoints"].as_array_mut().unwrap().push(json!({"addresses": ["1.1.1.1"]}));
         },
         |record| record["metadata"]["annotations"][labels::EPOCH] = "0".into(),
         |record| record["metadata"]["annotations"] = json!({}),

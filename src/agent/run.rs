@@ -78,7 +78,7 @@ pub(super) async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (events, mut queue) = mpsc::channel(WAITING_EVENTS);
     let mut agent = Agent::new(settings, pod, output, events).await;
-    agent.start_tasks(port)?;
+    agent.start_tasks(port);
 
     let mut turn = interval(TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +109,7 @@ fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
 impl Agent {
     async fn new(settings: AgentSettings, pod: Pod, output: Output, events: Events) -> Self {
         let timing = Timing::new(&settings);
-        let (life, live) = watch::channel(Life::default());
+        let (life, lives) = watch::channel(Life::default());
         let (cadence, _) = watch::channel(Cadence::default());
         let kept = Kept::default();
         let LockSettings::File { path, .. } = &settings.lock;
@@ -127,7 +127,7 @@ impl Agent {
             epochs: Epochs::default(),
         };
         Self {
-            locks: LockWatch::new(helper, live, timing.clone()),
+            locks: LockWatch::new(helper, lives, timing.clone()),
             view: Arc::new(View::new(pod, output.clone())),
             around: Surroundings { events, output, kept },
             machine: State::default(),
@@ -150,7 +150,7 @@ impl Agent {
         }
     }
 
-    fn start_tasks(&mut self, port: u16) -> anyhow::Result<()> {
+    fn start_tasks(&mut self, port: u16) {
         let events = &self.around.events;
         let mut credentials = Credentials::new(self.settings.credentials.clone());
         // Before the first start of the broker; what is wrong is told, and does not keep it down.
@@ -176,7 +176,6 @@ impl Agent {
                 tracing::error!("cannot serve on port {port}: {error}");
             }
         });
-        Ok(())
     }
 
     /// One input, and all that follows from it at once.

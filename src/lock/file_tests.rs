@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
+
 use super::*;
 use crate::broker::report::Evidence;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +23,7 @@ fn hold_the_lock() {
         l_pid: 0,
     };
     fcntl(&file, FcntlArg::F_SETLK(&lock)).unwrap();
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_mins(1));
 }
 
 struct Holder(Child);

@@ -1,4 +1,4 @@
-//! A program that locks, waits, greets and gives up its lock as ActiveMQ Classic does.
+//! A program that locks, waits, greets and gives up its lock as `ActiveMQ` Classic does.
 
 use std::env;
 use std::fs::{File, OpenOptions};

@@ -1,6 +1,16 @@
 //! The real binary, with a program in the broker's place: two agents on one store, a fake API
 //! server, and faults.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "a test fails by a panic, and its helpers are tests too"
+)]
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
+
 mod api;
 mod broker;
 mod pod;

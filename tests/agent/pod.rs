@@ -232,7 +232,10 @@ impl Drop for Pod {
             drop(process.wait());
         }
         for broker in processes(|arguments| arguments.last() == Some(&self.marker)) {
-            kill(broker, Signal::SIGKILL).ok();
+            assert!(matches!(
+                kill(broker, Signal::SIGKILL),
+                Ok(()) | Err(nix::errno::Errno::ESRCH)
+            ));
         }
     }
 }
