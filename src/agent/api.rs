@@ -151,13 +151,10 @@ impl ApiServer {
 
     fn client(&self) -> Result<Client, ApiError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*client {
-            Some(client) => Ok(client.clone()),
-            None => {
-                let fresh =
-                    (self.connect)().map_err(|e| ApiError::Unreachable(format!("{e:#}")))?;
-                Ok(client.insert(fresh).clone())
-            }
+        if let Some(client) = &*client {
+            return Ok(client.clone());
         }
+        let fresh = (self.connect)().map_err(|e| ApiError::Unreachable(format!("{e:#}")))?;
+        Ok(client.insert(fresh).clone())
     }
 }

@@ -51,7 +51,7 @@ const FLUSH: std::time::Duration = std::time::Duration::from_millis(200);
 /// Arguments of `tandem agent`.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// Directory with agent.json, as mounted from the group's ConfigMap.
+    /// Directory with agent.json, as mounted from the group's `ConfigMap`.
     #[arg(long, default_value = "/etc/tandem", value_name = "DIR")]
     pub config: PathBuf,
     /// Format of the agent's own log; the broker's lines are passed on as they are.

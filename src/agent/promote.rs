@@ -123,11 +123,8 @@ impl Promoter {
 
     /// Removes the endpoint if the record still names this pod, and tells when that is over.
     pub async fn empty(self, events: Events) {
-        match timeout(EMPTY_DEADLINE, self.try_empty()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("cannot empty the record: {error:#}"),
-            Err(_) => tracing::warn!("cannot empty the record: no answer in {EMPTY_DEADLINE:?}"),
-        }
+        let outcome = in_time(EMPTY_DEADLINE, self.try_empty()).await;
+        warn(outcome, "cannot empty the record");
         drop(events.send(Event::Emptied).await);
     }
 
@@ -205,24 +202,30 @@ impl Promoter {
 
     /// The floor is only for a deleted record, so a store that does not answer delays nothing.
     async fn note_floor(&self) {
-        match timeout(FLOOR_DEADLINE, self.helper.floor()).await {
-            Ok(Ok(epoch)) => self.epochs.note(epoch),
-            Ok(Err(error)) => tracing::warn!("cannot read the epoch floor: {error:#}"),
-            Err(_) => tracing::warn!("cannot read the epoch floor: the storage does not answer"),
-        }
+        let floor = in_time(FLOOR_DEADLINE, self.helper.floor()).await;
+        self.epochs.note(*floor.as_ref().unwrap_or(&0));
+        warn(floor, "cannot read the epoch floor");
     }
 
     fn raise_floor(&self, epoch: u64) {
         let helper = self.helper.clone();
         tokio::spawn(async move {
-            match timeout(RAISE_DEADLINE, helper.raise_floor(epoch)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!("cannot raise the epoch floor: {error:#}"),
-                Err(_) => {
-                    tracing::warn!("cannot raise the epoch floor: the storage does not answer")
-                }
-            }
+            let outcome = in_time(RAISE_DEADLINE, helper.raise_floor(epoch)).await;
+            warn(outcome, "cannot raise the epoch floor");
         });
+    }
+}
+
+async fn in_time<T>(
+    deadline: Duration,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    timeout(deadline, work).await.with_context(|| format!("no answer in {deadline:?}"))?
+}
+
+fn warn<T>(outcome: anyhow::Result<T>, what: &str) {
+    if let Err(error) = outcome {
+        tracing::warn!("{what}: {error:#}");
     }
 }
 

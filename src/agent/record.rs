@@ -199,10 +199,8 @@ fn in_millis(time: Timestamp) -> String {
 }
 
 fn annotation<'record>(record: &'record Value, key: &str) -> Option<&'record String> {
-    match record.get("metadata")?.get("annotations")?.get(key)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
+    let value = record.get("metadata")?.get("annotations")?.get(key)?;
+    if let Value::String(text) = value { Some(text) } else { None }
 }
 
 fn version(record: &Value) -> Result<&str, RecordError> {

@@ -98,16 +98,9 @@ impl View {
         if known.problems.get(&source) == problem.as_ref() {
             return;
         }
-        match problem {
-            Some(problem) => {
-                tracing::warn!("{problem}");
-                known.problems.insert(source, problem);
-            }
-            None => {
-                tracing::info!("{source:?}: the problem is over");
-                known.problems.remove(&source);
-            }
-        }
+        tracing::warn!("{source:?}: {}", problem.as_deref().unwrap_or("no problem any more"));
+        known.problems.remove(&source);
+        known.problems.extend(problem.map(|problem| (source, problem)));
     }
 
     /// The report.

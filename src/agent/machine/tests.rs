@@ -1,5 +1,11 @@
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    clippy::struct_excessive_bools,
+    reason = "an onlooker knows yes and no, and looks at few of the inputs"
+)]
+
 use super::*;
-use crate::broker::report::Evidence;
+use crate::broker::report::{AgentState, Evidence};
 use proptest::prelude::*;
 
 const MINE: Input = Input::Lock(LockView::Mine(Evidence::Kernel));
@@ -390,9 +396,7 @@ impl Onlooker {
     fn see(&mut self, input: Input) {
         match input {
             Input::Child(ChildEvent::Started) if self.children == 1 && !self.gone => {
-                if !self.running {
-                    self.running = true;
-                }
+                self.running = true;
             }
             Input::Child(ChildEvent::NotStarted) if !self.running => self.children = 0,
             Input::Child(ChildEvent::Exited) if self.running => self.gone = true,

@@ -1,0 +1,159 @@
+//! The real binary, with a program in the broker's place: two agents on one store, a fake API
+//! server, and faults.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::exit,
+    reason = "a test fails by a panic, and its helpers are tests too"
+)]
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
+
+mod api;
+mod broker;
+mod pod;
+
+use std::time::{Duration, Instant};
+
+use tandem::broker::report::{AgentState, ExitReason, LockView};
+
+use crate::api::FakeApi;
+use crate::pod::{Fault, Group};
+
+/// Not a test: the program in the broker's place, started by the agents of the tests below.
+#[test]
+#[ignore = "started by the agents of the other tests"]
+fn fake_broker() {
+    broker::main();
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn the_standby_of_a_killed_broker_is_promoted_and_the_dead_one_restarted_in_place() {
+    let api = FakeApi::start();
+    let group = Group::new("killed", &api);
+    let (first, second) = group.master_and_standby();
+    assert_eq!(api.epoch(), 1);
+    assert_eq!(api.target(), "killed-0");
+    assert!(second.ready() && first.ready());
+
+    let fault = Instant::now();
+    first.inflict(Fault::Kill);
+    api.wait_for("the other pod", SOON, |api| api.target() == "killed-1");
+    println!("from the kill to the record: {:?}", fault.elapsed());
+    assert_eq!(api.epoch(), 2);
+    assert_eq!(api.annotation("previous-master"), "killed-0");
+    assert_eq!(api.annotation("failovers"), "1");
+
+    let report = first.wait_for(AgentState::Standby);
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerCrashed);
+    assert_eq!(report.child.unwrap().restarts, 1);
+    assert_eq!(report.lock.view, LockView::Other);
+}
+
+#[test]
+fn a_frozen_broker_is_killed_after_the_hang_timeout() {
+    let api = FakeApi::start();
+    let group = Group::new("frozen", &api);
+    let (first, _second) = group.master_and_standby();
+    first.inflict(Fault::Freeze);
+    api.wait_for("the other pod", SOON, |api| api.target() == "frozen-1");
+    let report = first.wait_for(AgentState::Standby);
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerHung);
+}
+
+#[test]
+fn a_touched_replaced_or_deleted_lock_file_costs_the_master_its_life_at_once() {
+    for fault in [Fault::TouchLock, Fault::ReplaceLock, Fault::DeleteLock] {
+        let api = FakeApi::start();
+        let group = Group::new("touched", &api);
+        let (first, second) = group.master_and_standby();
+        first.inflict(fault);
+        let after = Instant::now();
+        let report = first.wait_until("the end of its broker", |report| report.last_exit.is_some());
+        println!("{fault:?}: dead after {:?}", after.elapsed());
+        assert_eq!(report.last_exit.unwrap().reason, ExitReason::LockLost, "{fault:?}");
+        let master = |report: &tandem::broker::report::Report| report.state == AgentState::Master;
+        let end = Instant::now() + SOON;
+        while !master(&first.report()) && !master(&second.report()) {
+            assert!(Instant::now() < end, "nobody took over after {fault:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        api.wait_for("a new epoch", SOON, |api| api.epoch() == 2);
+    }
+}
+
+#[test]
+fn a_pod_that_ends_hands_over_with_one_write() {
+    let api = FakeApi::start();
+    let group = Group::new("ended", &api);
+    let (first, second) = group.master_and_standby();
+    let writes = api.writes();
+    let ended = first.end();
+    println!("the pod ended within {ended:?}");
+    second.wait_for(AgentState::Master);
+    api.wait_for("the other pod", SOON, |api| api.target() == "ended-1");
+    assert_eq!(api.writes(), writes + 1);
+}
+
+#[test]
+fn the_last_pod_that_ends_empties_the_record() {
+    let api = FakeApi::start();
+    let group = Group::new("last", &api);
+    let only = group.pod(0);
+    only.wait_for(AgentState::Master);
+    api.wait_for("the pod", SOON, |api| api.target() == "last-0");
+    let ended = only.end();
+    assert!(ended < Duration::from_millis(4500), "{ended:?}");
+    assert_eq!(api.target(), "");
+    assert_eq!(api.epoch(), 1);
+}
+
+#[test]
+fn an_edited_or_deleted_record_is_repaired_with_a_higher_epoch() {
+    let api = FakeApi::start();
+    let group = Group::new("edited", &api);
+    let (_first, _second) = group.master_and_standby();
+    api.edit(|record| record["endpoints"] = serde_json::json!([]));
+    api.wait_for("a repair", SOON, |api| api.target() == "edited-0" && api.epoch() == 2);
+    api.delete();
+    api.wait_for("a new record", SOON, |api| api.target() == "edited-0");
+    assert_eq!(api.epoch(), 3, "the epoch goes on where the deleted record ended");
+}
+
+#[test]
+fn without_an_api_server_brokers_fail_over_and_the_record_catches_up() {
+    let api = FakeApi::start();
+    let group = Group::new("headless", &api);
+    let (first, second) = group.master_and_standby();
+    api.freeze(true);
+    first.inflict(Fault::Kill);
+    second.wait_for(AgentState::Master);
+    first.wait_for(AgentState::Standby);
+    assert_eq!(api.target(), "headless-0");
+    api.freeze(false);
+    let thawed = Instant::now();
+    api.wait_for("the new master", SOON, |api| api.target() == "headless-1");
+    println!("the record caught up within {:?}", thawed.elapsed());
+}
+
+#[test]
+fn a_deleted_record_and_restarted_agents_do_not_start_at_one_again() {
+    let api = FakeApi::start();
+    let group = Group::new("floor", &api);
+    let pod = group.pod(0);
+    pod.wait_for(AgentState::Master);
+    api.wait_for("the pod", SOON, |api| api.target() == "floor-0");
+    api.edit(|record| record["metadata"]["annotations"]["tandem-operator.io/epoch"] = "41".into());
+    // The floor follows the record.
+    api.wait_for("a repair", SOON, |api| api.epoch() == 42 && group.floor() == 42);
+    pod.inflict(Fault::KillAgent);
+    api.delete();
+    let pod = group.pod(1);
+    pod.wait_for(AgentState::Master);
+    api.wait_for("the new pod", SOON, |api| api.target() == "floor-1");
+    assert_eq!(api.epoch(), 43);
+}
