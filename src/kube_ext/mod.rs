@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind, TypeMeta},
 };
 use serde_json::Value;
 
@@ -136,7 +136,12 @@ impl Children {
     pub async fn list(&self, kind: Kind, labels: &str) -> Result<Vec<Value>, RequestError> {
         let what = format!("list {kind:?} {labels}");
         let list = request(what.clone(), self.api(kind).list(&ListParams::default().labels(labels))).await?;
-        list.items.iter().map(|object| json(what.clone(), object)).collect()
+        let types = list.types; // the items of a list do not say what they are
+        let typed = |mut object: DynamicObject| {
+            object.types = Some(TypeMeta { kind: format!("{kind:?}"), ..types.clone() });
+            json(what.clone(), &object)
+        };
+        list.items.into_iter().map(typed).collect()
     }
 
     /// Server-side apply, taking over fields from other managers.

@@ -78,7 +78,7 @@ pub struct OperatorArgs {
     #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// What is logged, such as `info` or `tandem=debug`.
-    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    #[arg(long, default_value = "info,kube_runtime=warn", env = "TANDEM_LOG")]
     pub log: String,
 }
 

@@ -151,6 +151,15 @@ impl TestClient {
         http::json(Method::POST, &url, Duration::from_secs(5)).await.map(drop)
     }
 
+    /// Stops or starts receiving.
+    ///
+    /// # Errors
+    /// When the client does not answer.
+    pub async fn consume(&self, on: bool) -> Result<()> {
+        let url = format!("{}/consume/{}", self.base, if on { "start" } else { "stop" });
+        http::json(Method::POST, &url, Duration::from_secs(10)).await.map(drop)
+    }
+
     /// Ends the client.
     ///
     /// # Errors

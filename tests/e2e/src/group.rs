@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::{core::v1::Pod, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Namespace, PersistentVolume, Pod},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
@@ -32,13 +35,26 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// A namespace and a volume for a group; no group yet.
+    /// A new namespace with a volume for a group called `orders`; no group yet. What an earlier run
+    /// left of the namespace goes first.
     ///
     /// # Errors
     /// The API server's.
-    pub async fn prepare(lab: &'a Lab, namespace: &str, name: &str) -> Result<Self> {
-        let group = Self { lab, namespace: namespace.to_owned(), name: name.to_owned() };
+    pub async fn prepare(lab: &'a Lab, namespace: &str) -> Result<Self> {
+        let namespaces: Api<Namespace> = Api::all(lab.client.clone());
+        absent(&namespaces, namespace).await?;
         objects::apply(&lab.client, &objects::namespace(namespace)).await?;
+        let group = Self { lab, namespace: namespace.to_owned(), name: "orders".to_owned() };
+        group.add_volume("orders-store").await?;
+        Ok(group)
+    }
+
+    /// A volume for another group of the same namespace; no group yet.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn beside(&self, name: &str) -> Result<Group<'a>> {
+        let group = Group { lab: self.lab, namespace: self.namespace.clone(), name: name.to_owned() };
         group.add_volume(&format!("{name}-store")).await?;
         Ok(group)
     }
@@ -49,6 +65,10 @@ impl<'a> Group<'a> {
     /// The API server's, or when the directory cannot be made.
     pub async fn add_volume(&self, claim: &str) -> Result<()> {
         let volume = format!("{}-{claim}", self.namespace);
+        let volumes: Api<PersistentVolume> = Api::all(self.lab.client.clone());
+        absent(&volumes, &volume).await?;
+        let directory = self.lab.bed.volume(&volume)?;
+        std::fs::remove_dir_all(&directory)?;
         let directory = self.lab.bed.volume(&volume)?;
         let directory = directory.to_str().context("the volume's path is no text")?;
         objects::apply(&self.lab.client, &objects::volume(&volume, directory, &self.namespace, claim)).await?;
@@ -60,7 +80,7 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When the group does not come up.
     pub async fn up(lab: &'a Lab, namespace: &str) -> Result<Self> {
-        let group = Self::prepare(lab, namespace, "orders").await?;
+        let group = Self::prepare(lab, namespace).await?;
         group.apply(&json!({})).await?;
         group.await_complete().await?;
         Ok(group)
@@ -260,7 +280,7 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The API server's.
     pub async fn remove(self) -> Result<()> {
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(self.lab.client.clone());
+        let namespaces: Api<Namespace> = Api::all(self.lab.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         Ok(())
     }
@@ -283,6 +303,21 @@ impl<'a> Group<'a> {
         }
         Ok(text.join("; "))
     }
+}
+
+/// Deletes an object of the whole Kubernetes cluster and waits until it is gone.
+async fn absent<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        other => drop(other?),
+    }
+    wait::until(&format!("{name} is gone"), LIMIT, async || {
+        Ok(if api.get_opt(name).await?.is_none() { Ok(()) } else { Err("it is still there".to_owned()) })
+    })
+    .await
 }
 
 /// The wall clock that all of the bed's processes share.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use testbed::{Bed, Options};
 
@@ -51,6 +51,20 @@ impl Lab {
         config.default_retry = false;
         config.proxy_url = None;
         Ok(Self { bed, client: Client::try_from(config)? })
+    }
+
+    /// A client of somebody else, by a token.
+    ///
+    /// # Errors
+    /// When the API server's address cannot be read.
+    pub async fn client_with(&self, token: &str) -> Result<Client> {
+        let mut kubeconfig = Kubeconfig::read_from(self.bed.kubeconfig())?;
+        for user in kubeconfig.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
+            *user = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
+        }
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        config.proxy_url = None;
+        Ok(Client::try_from(config)?)
     }
 
     /// Installs the chart, or upgrades it; further arguments go to Helm.
