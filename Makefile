@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint
+.PHONY: help generate check chart-lint test test-full bench demo demo-down
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -23,3 +23,17 @@ chart-lint: ## Lint the chart and render it with everything switched on.
 	$(TANDEM_HELM) template tandem charts/tandem --namespace tandem-system --set replicas=3 \
 		--set watchNamespace=shop --set podDisruptionBudget.enabled=true \
 		--set networkPolicy.enabled=true > /dev/null
+
+test: ## All kinds of tests, end to end included; needs root and Linux, at most 55 minutes from cold.
+	tests/stages.sh
+
+test-full: ## As test, with repetitions and the whole matrix.
+	tests/stages.sh full
+
+demo: ## A master is killed while clients go on, on a real Kubernetes on this machine; root and Linux.
+	cargo build --release --bin tandem
+	cargo build --workspace --bins
+	target/x86_64-unknown-linux-gnu/debug/demo
+
+demo-down: ## Take the demo's Kubernetes down.
+	target/x86_64-unknown-linux-gnu/debug/testbed down
