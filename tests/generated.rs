@@ -134,6 +134,47 @@ fn every_example_is_valid() {
     assert!(clusters >= 5, "found {clusters}");
 }
 
+/// What the docs show as part of a spec is a spec.
+#[test]
+fn every_piece_of_yaml_in_the_docs_is_valid() {
+    let guides = fs::read_dir(root().join("docs/guides")).unwrap();
+    let mut paths: Vec<PathBuf> = guides.map(|entry| entry.unwrap().path()).collect();
+    paths.push(root().join("README.md"));
+    let mut clusters = 0;
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            if block.starts_with("spec:") {
+                let mut cluster: Value = serde_saphyr::from_str(PART).unwrap();
+                merge(&mut cluster, serde_saphyr::from_str(block).unwrap());
+                clusters += usize::from(check_document(&path, &cluster.to_string()));
+            } else if block.contains("kind: BrokerCluster") {
+                clusters += usize::from(check_document(&path, block));
+            }
+        }
+    }
+    assert!(clusters >= 3, "found {clusters}");
+}
+
+/// What a piece of a spec in the docs leaves out.
+const PART: &str = "
+apiVersion: tandem-operator.io/v1alpha1
+kind: BrokerCluster
+metadata: {name: orders}
+spec: {storage: {sharedVolume: {claimName: orders}}}
+";
+
+fn merge(into: &mut Value, from: Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
 /// Checks one document; whether it is a `BrokerCluster`.
 fn check_document(path: &Path, text: &str) -> bool {
     let written: Value =
