@@ -44,7 +44,10 @@ impl RecordView {
     /// Reads an EndpointSlice. What is missing or malformed is absent, never an error.
     pub fn read(slice: &Value) -> Self {
         let annotation = |key: &str| {
-            slice.pointer("/metadata/annotations").and_then(|map| map.get(key)).and_then(Value::as_str)
+            slice
+                .pointer("/metadata/annotations")
+                .and_then(|map| map.get(key))
+                .and_then(Value::as_str)
         };
         let number = |key: &str| annotation(key).and_then(|text| text.parse::<i64>().ok());
         let endpoints = slice.get("endpoints").and_then(Value::as_array);
@@ -117,7 +120,9 @@ pub fn promoted(mut slice: Value, promotion: &Promotion) -> Value {
     if let Some(metadata) = slice.get_mut("metadata").and_then(Value::as_object_mut) {
         let map = metadata.entry("annotations").or_insert_with(|| json!({}));
         if let Some(map) = map.as_object_mut() {
-            map.extend(notes.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))));
+            map.extend(
+                notes.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))),
+            );
         }
     }
     if let Some(object) = slice.as_object_mut() {

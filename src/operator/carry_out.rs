@@ -67,8 +67,14 @@ pub async fn carry_out<R: Reports>(
 /// Labels a pod, if it is still the one that was seen: the uid in the patch is a precondition.
 async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(), RequestError> {
     let patch = json!({"metadata": {"uid": uid, "labels": {labels::ROLE: role}}});
-    let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
-    match request(format!("label pod {name}"), pods.patch_metadata(name, &params, &Patch::Merge(&patch))).await {
+    let params =
+        PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
+    match request(
+        format!("label pod {name}"),
+        pods.patch_metadata(name, &params, &Patch::Merge(&patch)),
+    )
+    .await
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
         Err(error) => Err(error),
@@ -76,9 +82,18 @@ async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(),
 }
 
 /// Deletes a pod gracefully; the StatefulSet makes it anew from its template.
-async fn replace_pod(pods: &Api<Pod>, cluster: &ValidCluster, victim: &Victim) -> Result<(), RequestError> {
+async fn replace_pod(
+    pods: &Api<Pod>,
+    cluster: &ValidCluster,
+    victim: &Victim,
+) -> Result<(), RequestError> {
     tracing::info!(cluster = %cluster.name, pod = victim.pod, why = victim.why, "replacing a pod");
-    match request(format!("delete pod {}", victim.pod), pods.delete(&victim.pod, &only(&victim.uid))).await {
+    match request(
+        format!("delete pod {}", victim.pod),
+        pods.delete(&victim.pod, &only(&victim.uid)),
+    )
+    .await
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
@@ -157,9 +172,13 @@ async fn proven<R: Reports>(
     name: &str,
     uid: &str,
 ) -> Result<Option<Proven>, RequestError> {
-    let Some(live) = request(format!("get pod {name}"), pods.get_opt(name)).await? else { return Ok(None) };
+    let Some(live) = request(format!("get pod {name}"), pods.get_opt(name)).await? else {
+        return Ok(None);
+    };
     let pod = super::observe::view(reports, &live).await;
     let namespace = live.metadata.namespace.clone().unwrap_or_default();
-    let asked = matches!(pod.report, ReportView::Fresh(_)) && pod.addresses.iter().all(|a| a.parse::<IpAddr>().is_ok());
-    Ok((asked && pod.uid == uid && !pod.terminating && pod.serves()).then_some(Proven { pod, namespace }))
+    let asked = matches!(pod.report, ReportView::Fresh(_))
+        && pod.addresses.iter().all(|a| a.parse::<IpAddr>().is_ok());
+    Ok((asked && pod.uid == uid && !pod.terminating && pod.serves())
+        .then_some(Proven { pod, namespace }))
 }

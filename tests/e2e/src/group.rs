@@ -14,7 +14,10 @@ use kube::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tandem::{
-    api::{labels, v1alpha1::{BrokerCluster, BrokerClusterStatus}},
+    api::{
+        labels,
+        v1alpha1::{BrokerCluster, BrokerClusterStatus},
+    },
     broker::{report::Report, settings::AGENT_PORT},
 };
 use testbed::PodProcess;
@@ -54,7 +57,8 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The API server's.
     pub async fn beside(&self, name: &str) -> Result<Group<'a>> {
-        let group = Group { lab: self.lab, namespace: self.namespace.clone(), name: name.to_owned() };
+        let group =
+            Group { lab: self.lab, namespace: self.namespace.clone(), name: name.to_owned() };
         group.add_volume(&format!("{name}-store")).await?;
         Ok(group)
     }
@@ -71,7 +75,11 @@ impl<'a> Group<'a> {
         std::fs::remove_dir_all(&directory)?;
         let directory = self.lab.bed.volume(&volume)?;
         let directory = directory.to_str().context("the volume's path is no text")?;
-        objects::apply(&self.lab.client, &objects::volume(&volume, directory, &self.namespace, claim)).await?;
+        objects::apply(
+            &self.lab.client,
+            &objects::volume(&volume, directory, &self.namespace, claim),
+        )
+        .await?;
         Ok(())
     }
 
@@ -140,7 +148,8 @@ impl<'a> Group<'a> {
         wait::until(&what, LIMIT, async || {
             let cluster = self.clusters().get_status(&self.name).await?;
             let current = cluster.status.unwrap_or_default();
-            let condition = current.conditions.iter().find(|condition| condition.type_ == type_).cloned();
+            let condition =
+                current.conditions.iter().find(|condition| condition.type_ == type_).cloned();
             Ok(match condition {
                 Some(c)
                     if c.status == status
@@ -170,10 +179,17 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When there is none in time.
     pub async fn await_master(&self, above: i64) -> Result<(String, i64)> {
-        wait::until(&format!("{}: a master with an epoch above {above}", self.namespace), LIMIT, async || {
-            let (pod, epoch) = self.record().await?;
-            Ok(pod.filter(|_| epoch > above).map(|pod| (pod, epoch)).ok_or(format!("epoch {epoch}")))
-        })
+        wait::until(
+            &format!("{}: a master with an epoch above {above}", self.namespace),
+            LIMIT,
+            async || {
+                let (pod, epoch) = self.record().await?;
+                Ok(pod
+                    .filter(|_| epoch > above)
+                    .map(|pod| (pod, epoch))
+                    .ok_or(format!("epoch {epoch}")))
+            },
+        )
         .await
     }
 
@@ -184,7 +200,11 @@ impl<'a> Group<'a> {
     pub async fn record(&self) -> Result<(Option<String>, i64)> {
         let slices: Api<EndpointSlice> = Api::namespaced(self.lab.client.clone(), &self.namespace);
         let slice = slices.get(&self.name).await?;
-        let epoch = slice.annotations().get(labels::EPOCH).and_then(|text| text.parse().ok()).unwrap_or_default();
+        let epoch = slice
+            .annotations()
+            .get(labels::EPOCH)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
         let target = slice.endpoints.into_iter().next().and_then(|endpoint| endpoint.target_ref);
         Ok((target.and_then(|target| target.name), epoch))
     }
@@ -208,9 +228,17 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When it does not answer.
     pub async fn report(&self, pod: &str) -> Result<Report> {
-        let ip = self.pods().get(pod).await?.status.and_then(|status| status.pod_ip).context("no address")?;
+        let ip = self
+            .pods()
+            .get(pod)
+            .await?
+            .status
+            .and_then(|status| status.pod_ip)
+            .context("no address")?;
         let url = format!("http://{ip}:{AGENT_PORT}/v1/report");
-        Ok(serde_json::from_value(http::json(hyper::Method::GET, &url, Duration::from_secs(2)).await?)?)
+        Ok(serde_json::from_value(
+            http::json(hyper::Method::GET, &url, Duration::from_secs(2)).await?,
+        )?)
     }
 
     /// A process of a pod, by the program's name.
@@ -222,9 +250,14 @@ impl<'a> Group<'a> {
         let all = self.lab.bed.processes_of_pod(&uid)?;
         // The agent's helper has the agent's name: the agent is the one that others are children of.
         let matching: Vec<_> = all.iter().filter(|process| process.name == program).collect();
-        let first = matching.iter().find(|process| !matching.iter().any(|other| other.process.pid() == process.parent));
+        let first = matching
+            .iter()
+            .find(|process| !matching.iter().any(|other| other.process.pid() == process.parent));
         first.map(|process| (**process).clone()).with_context(|| {
-            format!("no {program} in {pod}: {:?}", all.iter().map(|process| &process.name).collect::<Vec<_>>())
+            format!(
+                "no {program} in {pod}: {:?}",
+                all.iter().map(|process| &process.name).collect::<Vec<_>>()
+            )
         })
     }
 
@@ -261,16 +294,26 @@ impl<'a> Group<'a> {
     /// When none is published.
     pub async fn url(&self, address: Address) -> Result<String> {
         let endpoints = self.status().await?.endpoints;
-        let endpoint = endpoints.iter().find(|endpoint| endpoint.failover_url.is_some()).context("no endpoint")?;
+        let endpoint = endpoints
+            .iter()
+            .find(|endpoint| endpoint.failover_url.is_some())
+            .context("no endpoint")?;
         let list = endpoint.failover_url.clone().unwrap_or_default();
         Ok(match address {
             Address::List => list,
             // The same options with one address instead of many.
             Address::Service => {
                 let (_, options) = list.rsplit_once(")?").context("no options")?;
-                let (_, of_address) = list.split(',').next().and_then(|first| first.split_once('?')).context("no options")?;
+                let (_, of_address) = list
+                    .split(',')
+                    .next()
+                    .and_then(|first| first.split_once('?'))
+                    .context("no options")?;
                 let of_address = of_address.split(')').next().unwrap_or_default();
-                format!("failover:(tcp://{}:{}?{of_address})?{options}", endpoint.host, endpoint.port)
+                format!(
+                    "failover:(tcp://{}:{}?{of_address})?{options}",
+                    endpoint.host, endpoint.port
+                )
             }
         })
     }
@@ -315,7 +358,11 @@ where
         other => drop(other?),
     }
     wait::until(&format!("{name} is gone"), LIMIT, async || {
-        Ok(if api.get_opt(name).await?.is_none() { Ok(()) } else { Err("it is still there".to_owned()) })
+        Ok(if api.get_opt(name).await?.is_none() {
+            Ok(())
+        } else {
+            Err("it is still there".to_owned())
+        })
     })
     .await
 }

@@ -13,6 +13,18 @@ use serde_json::Value;
 /// # Errors
 /// When there is no such answer in time.
 pub async fn json(method: Method, url: &str, limit: Duration) -> Result<Value> {
+    serde_json::from_slice(&body(method, url, limit).await?).with_context(|| format!("{url}: not JSON"))
+}
+
+/// One request, answered with a text.
+///
+/// # Errors
+/// When there is no such answer in time.
+pub async fn text(method: Method, url: &str, limit: Duration) -> Result<String> {
+    String::from_utf8(body(method, url, limit).await?.to_vec()).with_context(|| format!("{url}: no text"))
+}
+
+async fn body(method: Method, url: &str, limit: Duration) -> Result<Bytes> {
     let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
     let request = Request::builder().method(method).uri(url).body(Empty::<Bytes>::new())?;
     let exchange = async {
@@ -21,8 +33,10 @@ pub async fn json(method: Method, url: &str, limit: Duration) -> Result<Value> {
         let body = response.into_body().collect().await?.to_bytes();
         Ok::<_, anyhow::Error>((status, body))
     };
-    let (status, body) =
-        tokio::time::timeout(limit, exchange).await.with_context(|| format!("{url}: no answer in time"))?.context(url.to_owned())?;
+    let (status, body) = tokio::time::timeout(limit, exchange)
+        .await
+        .with_context(|| format!("{url}: no answer in time"))?
+        .context(url.to_owned())?;
     ensure!(status.is_success(), "{url}: {status}: {}", String::from_utf8_lossy(&body));
-    serde_json::from_slice(&body).with_context(|| format!("{url}: not JSON"))
+    Ok(body)
 }

@@ -47,7 +47,8 @@ impl Lab {
     /// When the API server's address cannot be read.
     pub async fn open(bed: Bed) -> Result<Self> {
         let kubeconfig = Kubeconfig::read_from(bed.kubeconfig())?;
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.default_retry = false;
         config.proxy_url = None;
         Ok(Self { bed, client: Client::try_from(config)? })
@@ -62,7 +63,8 @@ impl Lab {
         for user in kubeconfig.auth_infos.iter_mut().filter_map(|user| user.auth_info.as_mut()) {
             *user = AuthInfo { token: Some(token.to_owned().into()), ..AuthInfo::default() };
         }
-        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let mut config =
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.proxy_url = None;
         Ok(Client::try_from(config)?)
     }
@@ -75,8 +77,22 @@ impl Lab {
         let chart = project().join("charts/tandem");
         let chart = chart.to_str().context("the project's path is no text")?;
         let mut all = vec![
-            "upgrade", "--install", RELEASE, chart, "--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "2m",
-            "--set", "image.repository=localhost/tandem", "--set", "image.tag=dev", "--set", "image.pullPolicy=Never",
+            "upgrade",
+            "--install",
+            RELEASE,
+            chart,
+            "--namespace",
+            SYSTEM,
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            "2m",
+            "--set",
+            "image.repository=localhost/tandem",
+            "--set",
+            "image.tag=dev",
+            "--set",
+            "image.pullPolicy=Never",
         ];
         all.extend(arguments);
         self.bed.helm(&all).map(drop)
@@ -92,7 +108,8 @@ pub fn project() -> PathBuf {
 fn binary() -> PathBuf {
     std::env::var_os("TANDEM_BINARY").map_or_else(
         || {
-            let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| project().join("target"), PathBuf::from);
+            let target = std::env::var_os("CARGO_TARGET_DIR")
+                .map_or_else(|| project().join("target"), PathBuf::from);
             target.join("x86_64-unknown-linux-gnu/release/tandem")
         },
         PathBuf::from,

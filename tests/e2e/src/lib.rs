@@ -1,6 +1,7 @@
 //! What end-to-end tests, the demo and the benchmark share: a bed with Tandem installed, groups of
 //! brokers, clients that account for every message, and faults.
 
+pub mod bench;
 pub mod client;
 pub mod group;
 mod http;

@@ -38,7 +38,10 @@ async fn demo(lab: &Lab) -> Result<()> {
     let mut events = timeline(&group, &next, killed).await?;
     for client in &clients {
         let millis = client.outage(killed, Duration::from_secs(60)).await?;
-        events.push((millis, format!("first acknowledged send through the {}", client.address.as_str())));
+        events.push((
+            millis,
+            format!("first acknowledged send through the {}", client.address.as_str()),
+        ));
     }
     events.sort();
     println!("\n      ms");
@@ -51,7 +54,11 @@ async fn demo(lab: &Lab) -> Result<()> {
         let account = client.settle().await?;
         println!(
             "  {:8}{} sent and acknowledged, {} received, {} lost, {} duplicated",
-            client.address.as_str(), account.acknowledged, account.received, account.lost, account.duplicates
+            client.address.as_str(),
+            account.acknowledged,
+            account.received,
+            account.lost,
+            account.duplicates
         );
         client.go_on().await?;
     }
@@ -61,14 +68,18 @@ async fn demo(lab: &Lab) -> Result<()> {
 
 /// What the new master's agent tells, in milliseconds after the kill.
 async fn timeline(group: &Group<'_>, master: &str, killed: i64) -> Result<Vec<(i64, String)>> {
-    let promotion = group.report(master).await?.promotion.context("the new master tells no promotion")?;
+    let promotion =
+        group.report(master).await?.promotion.context("the new master tells no promotion")?;
     let mut events = vec![
         (0, "the master is killed".to_owned()),
         (promotion.lock_taken.as_millisecond() - killed, format!("{master} has the lock")),
         (promotion.greeted.as_millisecond() - killed, format!("{master} greets clients")),
     ];
     if let Some(recorded) = promotion.recorded {
-        events.push((recorded.as_millisecond() - killed, "the record is written: the Service follows".to_owned()));
+        events.push((
+            recorded.as_millisecond() - killed,
+            "the record is written: the Service follows".to_owned(),
+        ));
     }
     Ok(events)
 }

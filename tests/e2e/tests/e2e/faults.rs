@@ -3,12 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{
-    Group, Lab, TestClient,
-    group::now_millis,
-    lab::SYSTEM,
-    wait,
-};
+use e2e::{Group, Lab, TestClient, group::now_millis, lab::SYSTEM, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
@@ -40,7 +35,11 @@ async fn outages(clients: &[TestClient], fault: i64) -> Result<String> {
 
 /// Places a fault at the master and checks that the other pod takes over and that the group is
 /// complete again; tells the outages.
-async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(group: &Group<'_>, clients: &[TestClient], place: F) -> Result<String> {
+async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(
+    group: &Group<'_>,
+    clients: &[TestClient],
+    place: F,
+) -> Result<String> {
     let (master, epoch) = group.await_master(0).await?;
     let at = place(&master).await?;
     let (next, _) = group.await_master(epoch).await?;
@@ -59,15 +58,24 @@ pub async fn killed(lab: &Lab) -> Outcome {
     for _ in 0..repetitions(3, 10) {
         let (master, _) = group.await_master(0).await?;
         let restarts = broker_restarts(&group).await?;
-        text.push(fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGKILL).await).await?);
-        ensure!(broker_restarts(&group).await? == restarts, "a container was restarted: the JVM restarts in place");
+        text.push(
+            fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGKILL).await)
+                .await?,
+        );
+        ensure!(
+            broker_restarts(&group).await? == restarts,
+            "a container was restarted: the JVM restarts in place"
+        );
         let killed = group.report(&master).await?;
         let exit = killed.last_exit.map(|exit| format!("{:?}", exit.reason)).unwrap_or_default();
         ensure!(exit == "BrokerCrashed", "{master} tells {exit}");
     }
     let status = group.status().await?;
     let failover = status.last_failover.clone();
-    ensure!(failover.as_ref().is_some_and(|f| f.reason == "BrokerCrashed"), "lastFailover: {failover:?}");
+    ensure!(
+        failover.as_ref().is_some_and(|f| f.reason == "BrokerCrashed"),
+        "lastFailover: {failover:?}"
+    );
     ensure!(status.failovers >= i64::try_from(text.len())?, "failovers: {}", status.failovers);
     let account = group.settle(&clients).await?;
     group.remove().await?;
@@ -75,9 +83,13 @@ pub async fn killed(lab: &Lab) -> Outcome {
 }
 
 async fn broker_restarts(group: &Group<'_>) -> Result<i32> {
-    let pods = group.pods().list(&kube::api::ListParams::default().labels("app.kubernetes.io/component=broker")).await?;
+    let pods = group
+        .pods()
+        .list(&kube::api::ListParams::default().labels("app.kubernetes.io/component=broker"))
+        .await?;
     let restarts = |pod: &k8s_openapi::api::core::v1::Pod| {
-        let statuses = pod.status.clone().unwrap_or_default().container_statuses.unwrap_or_default();
+        let statuses =
+            pod.status.clone().unwrap_or_default().container_statuses.unwrap_or_default();
         statuses.iter().map(|status| status.restart_count).sum::<i32>()
     };
     Ok(pods.items.iter().map(restarts).sum())
@@ -90,8 +102,14 @@ pub async fn frozen(lab: &Lab) -> Outcome {
     group.await_complete().await?;
     let clients = TestClient::start_both(&group).await?;
     let (master, _) = group.await_master(0).await?;
-    let text = fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGSTOP).await).await?;
-    let exit = group.report(&master).await?.last_exit.map(|exit| format!("{:?}", exit.reason)).unwrap_or_default();
+    let text = fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGSTOP).await)
+        .await?;
+    let exit = group
+        .report(&master)
+        .await?
+        .last_exit
+        .map(|exit| format!("{:?}", exit.reason))
+        .unwrap_or_default();
     ensure!(exit == "BrokerHung", "{master} tells {exit}");
     let account = group.settle(&clients).await?;
     group.remove().await?;
@@ -181,7 +199,8 @@ pub async fn without_api_server(lab: &Lab) -> Outcome {
     let clients = TestClient::start_both(&group).await?;
     let (master, epoch) = group.await_master(0).await?;
     let broker = group.process(&master, "java").await?;
-    let standby_ip = group.pods().get(&group.other(&master)).await?.status.and_then(|status| status.pod_ip);
+    let standby_ip =
+        group.pods().get(&group.other(&master)).await?.status.and_then(|status| status.pod_ip);
     let apiserver = lab.bed.component(Component::Apiserver);
     apiserver.stop()?;
     let at = now_millis();
@@ -200,8 +219,18 @@ pub async fn without_api_server(lab: &Lab) -> Outcome {
     ensure!(next == group.other(&master), "{next} is master, its address was {standby_ip:?}");
     let record = now_millis() - back;
     group.await_complete().await?;
-    let pods: Vec<String> = group.pods().list(&kube::api::ListParams::default()).await?.iter().map(ResourceExt::name_any).collect();
+    let pods: Vec<String> = group
+        .pods()
+        .list(&kube::api::ListParams::default())
+        .await?
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     let account = group.settle(&clients).await?;
     group.remove().await?;
-    Ok(format!("list {} ms; record right {record} ms after the API server's return; {} pods; {account}", listed?, pods.len()))
+    Ok(format!(
+        "list {} ms; record right {record} ms after the API server's return; {} pods; {account}",
+        listed?,
+        pods.len()
+    ))
 }

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Group, Lab, lab::project, objects};
-use kube::{Api, ResourceExt, api::{DeleteParams, ListParams}};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use serde_json::{Value, json};
 
 use crate::Outcome;
@@ -19,9 +22,13 @@ pub async fn foreign(lab: &Lab) -> Outcome {
     group.apply(&json!({})).await?;
     let message = group.await_condition("ConfigurationValid", "False", "NameTaken").await?;
     ensure!(message.contains("Service orders"), "{message}");
-    let services: Api<k8s_openapi::api::core::v1::Service> = Api::namespaced(lab.client.clone(), &group.namespace);
+    let services: Api<k8s_openapi::api::core::v1::Service> =
+        Api::namespaced(lab.client.clone(), &group.namespace);
     let live = services.get("orders").await?;
-    ensure!(live.spec.and_then(|spec| spec.selector).is_some_and(|s| s.contains_key("app")), "their Service was changed");
+    ensure!(
+        live.spec.and_then(|spec| spec.selector).is_some_and(|s| s.contains_key("app")),
+        "their Service was changed"
+    );
     ensure!(group.pods().list(&ListParams::default()).await?.items.is_empty(), "pods were made");
     services.delete("orders", &DeleteParams::default()).await?;
     group.await_complete().await?;
@@ -56,11 +63,15 @@ async fn refused_at_admission(group: &Group<'_>) -> Result<usize> {
     ];
     for (spec, words) in &tries {
         let answer = group.apply(spec).await;
-        let text = answer.err().map(|error| format!("{error:#}")).context(format!("{spec} was accepted"))?;
+        let text = answer
+            .err()
+            .map(|error| format!("{error:#}"))
+            .context(format!("{spec} was accepted"))?;
         ensure!(text.contains(words), "{spec}: {text}");
     }
     let long = Group { lab: group.lab, namespace: group.namespace.clone(), name: "o".repeat(53) };
-    let text = long.apply(&json!({})).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
+    let text =
+        long.apply(&json!({})).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(text.contains("metadata.name"), "a long name: {text}");
     Ok(tries.len() + 1)
 }
@@ -72,7 +83,9 @@ async fn named_in_a_condition(group: &Group<'_>) -> Result<()> {
     group.apply(&xml("<persistenceAdapter/>")).await?;
     group.await_condition("ConfigurationValid", "False", "spec.storage").await?;
     remove_cluster(group).await?;
-    group.apply(&json!({"storage": {"sharedVolume": {"claim": null, "claimName": "no-such-claim"}}})).await?;
+    group
+        .apply(&json!({"storage": {"sharedVolume": {"claim": null, "claimName": "no-such-claim"}}}))
+        .await?;
     let message = group.await_condition("ConfigurationValid", "False", "ClaimMissing").await?;
     ensure!(message.contains("no-such-claim") && message.contains("create it"), "{message}");
     remove_cluster(group).await?;
@@ -93,7 +106,11 @@ pub async fn remove_cluster(group: &Group<'_>) -> Result<()> {
     group.clusters().delete(&group.name, &DeleteParams::default()).await?;
     e2e::wait::until(&format!("{} is gone", group.name), e2e::group::LIMIT, async || {
         let gone = group.clusters().get_opt(&group.name).await?.is_none();
-        let left = group.pods().list(&ListParams::default().labels("app.kubernetes.io/component=broker")).await?.items;
+        let left = group
+            .pods()
+            .list(&ListParams::default().labels("app.kubernetes.io/component=broker"))
+            .await?
+            .items;
         Ok(if gone && left.is_empty() { Ok(()) } else { Err(format!("{} pods left", left.len())) })
     })
     .await

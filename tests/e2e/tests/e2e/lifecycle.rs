@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{Group, Lab, TestClient, objects, wait};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{PersistentVolumeClaim, Pod, ServiceAccount},
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -18,20 +21,41 @@ pub async fn comes_up(lab: &Lab) -> Outcome {
     let group = Group::prepare(lab, "e2e-up").await?;
     let begun = e2e::group::now_millis();
     group.apply(&json!({})).await?;
-    lab.bed.kubectl(&["-n", &group.namespace, "wait", "--for=condition=Ready", "bc/orders", "--timeout=120s"])?;
+    lab.bed.kubectl(&[
+        "-n",
+        &group.namespace,
+        "wait",
+        "--for=condition=Ready",
+        "bc/orders",
+        "--timeout=120s",
+    ])?;
     let ready = e2e::group::now_millis() - begun;
     group.await_complete().await?;
     let master = group.master().await?;
     let standby = group.other(&master);
     for pod in [&master, &standby] {
         let status = group.pods().get(pod).await?.status.unwrap_or_default();
-        let ready = status.conditions.unwrap_or_default().into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let ready = status
+            .conditions
+            .unwrap_or_default()
+            .into_iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True");
         ensure!(ready, "{pod} is not Ready: a healthy standby is");
     }
-    let columns = lab.bed.kubectl(&["-n", &group.namespace, "get", "bc", "orders", "--no-headers"])?;
+    let columns =
+        lab.bed.kubectl(&["-n", &group.namespace, "get", "bc", "orders", "--no-headers"])?;
     let columns: Vec<&str> = columns.split_whitespace().collect();
     ensure!(columns.get(1..4) == Some(&[master.as_str(), "1/1", "True"]), "columns: {columns:?}");
-    let roles = lab.bed.kubectl(&["-n", &group.namespace, "get", "pods", "-l", "tandem-operator.io/role=master", "-o", "name"])?;
+    let roles = lab.bed.kubectl(&[
+        "-n",
+        &group.namespace,
+        "get",
+        "pods",
+        "-l",
+        "tandem-operator.io/role=master",
+        "-o",
+        "name",
+    ])?;
     ensure!(roles.trim() == format!("pod/{master}"), "role labels: {roles}");
     let clients = TestClient::start_both(&group).await?;
     let account = group.settle(&clients).await?;
@@ -65,7 +89,9 @@ pub async fn protocols(lab: &Lab) -> Outcome {
     // The kubelet refreshes mounted Secrets about once a minute, the agent rewrites the login files.
     wait::until("the new password is known", Duration::from_secs(180), async || {
         let name = format!("again-{}", e2e::group::now_millis());
-        Ok(smoke(&group, &name, &["--user", "alice", "--password", "changed"]).await.map_err(|error| error.to_string()))
+        Ok(smoke(&group, &name, &["--user", "alice", "--password", "changed"])
+            .await
+            .map_err(|error| error.to_string()))
     })
     .await?;
     ensure!(group.record().await? == (Some(master), epoch), "the rotation cost a failover");
@@ -86,7 +112,19 @@ async fn users(group: &Group<'_>, password: &str) -> Result<()> {
 async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> {
     let name = format!("smoke-{name}");
     let host = format!("{}.{}.svc", group.name, group.namespace);
-    let mut all = vec!["smoke", "--host", &host, "--openwire", "61616", "--amqp", "5672", "--mqtt", "1883", "--stomp", "61613"];
+    let mut all = vec![
+        "smoke",
+        "--host",
+        &host,
+        "--openwire",
+        "61616",
+        "--amqp",
+        "5672",
+        "--mqtt",
+        "1883",
+        "--stomp",
+        "61613",
+    ];
     all.extend(arguments);
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -103,7 +141,13 @@ async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> 
     });
     objects::apply(&group.lab.client, &pod).await?;
     let phase = wait::until(&format!("{name} ends"), Duration::from_secs(60), async || {
-        let phase = group.pods().get(&name).await?.status.and_then(|status| status.phase).unwrap_or_default();
+        let phase = group
+            .pods()
+            .get(&name)
+            .await?
+            .status
+            .and_then(|status| status.phase)
+            .unwrap_or_default();
         Ok(if phase == "Succeeded" || phase == "Failed" { Ok(phase) } else { Err(phase) })
     })
     .await?;
@@ -126,7 +170,10 @@ pub async fn recreated(lab: &Lab) -> Outcome {
     let secrets = remember_admin(&group).await?;
     input::remove_cluster(&group).await?;
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(lab.client.clone(), &group.namespace);
-    ensure!(claims.get("orders-store").await?.metadata.deletion_timestamp.is_none(), "the claim is gone");
+    ensure!(
+        claims.get("orders-store").await?.metadata.deletion_timestamp.is_none(),
+        "the claim is gone"
+    );
     group.apply(&json!({"auth": {"adminSecret": {"name": secrets}}})).await?;
     group.await_complete().await?;
     client.consume(true).await?;
@@ -137,7 +184,8 @@ pub async fn recreated(lab: &Lab) -> Outcome {
 
 /// Keeps the generated password under another name, because the client goes on with it.
 async fn remember_admin(group: &Group<'_>) -> Result<String> {
-    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(group.lab.client.clone(), &group.namespace);
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> =
+        Api::namespaced(group.lab.client.clone(), &group.namespace);
     let live = secrets.get(&group.admin_secret()).await?;
     let copy = json!({
         "apiVersion": "v1", "kind": "Secret",
@@ -148,13 +196,12 @@ async fn remember_admin(group: &Group<'_>) -> Result<String> {
     Ok("kept-admin".to_owned())
 }
 
-/// The operator is killed again and again while ten clusters are made, scaled and deleted.
+/// The operator is killed in the midst of making, scaling and deleting ten clusters.
 pub async fn operator_killed(lab: &Lab) -> Outcome {
-    let names: Vec<String> = (0..10).map(|n| format!("c{n}")).collect();
     let namespace = Group::prepare(lab, "e2e-chaos").await?;
     let mut groups = Vec::new();
-    for name in &names {
-        groups.push(namespace.beside(name).await?);
+    for n in 0..10 {
+        groups.push(namespace.beside(&format!("c{n}")).await?);
     }
     // Brokers that end at once: what is tested is the operator.
     let spec = json!({
@@ -162,29 +209,56 @@ pub async fn operator_killed(lab: &Lab) -> Outcome {
         "pod": {"resources": {"requests": {"cpu": "1m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}}
     });
     let mut kills = 0;
-    for group in &groups {
+    for (n, group) in groups.iter().enumerate() {
         group.apply(&spec).await?;
-        kills += kill_operator(lab).await?;
+        if n % 3 == 0 {
+            // The first child is there and the last one is not yet.
+            await_child::<ServiceAccount>(group, &format!("{}-agent", group.name)).await?;
+            kills += kill_operator(lab).await?;
+        }
     }
-    for group in &groups[..5] {
+    for group in &groups {
+        await_child::<StatefulSet>(group, &group.name).await?;
+    }
+    let (scaled, deleted) = groups.split_at(5);
+    for group in scaled {
         group.edit(&json!({"replicas": 1})).await?;
-        kills += kill_operator(lab).await?;
     }
-    for group in &groups[5..] {
+    kills += kill_operator(lab).await?;
+    for group in deleted {
         group.clusters().delete(&group.name, &DeleteParams::default()).await?;
-        kills += kill_operator(lab).await?;
     }
-    for group in &groups[..5] {
-        let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> = Api::namespaced(lab.client.clone(), &group.namespace);
+    kills += kill_operator(lab).await?;
+    for group in scaled {
+        let sets: Api<StatefulSet> = Api::namespaced(lab.client.clone(), &group.namespace);
         wait::until(&format!("{} has one pod", group.name), e2e::group::LIMIT, async || {
             let replicas = sets.get(&group.name).await?.spec.and_then(|spec| spec.replicas);
             Ok(if replicas == Some(1) { Ok(()) } else { Err(format!("{replicas:?}")) })
         })
         .await?;
     }
-    let orphans = no_orphans(&groups).await?;
+    let orphans = no_orphans(deleted, groups.len()).await?;
     namespace.remove().await?;
     Ok(format!("operator killed {kills} times; {orphans}"))
+}
+
+/// Waits until a child exists.
+async fn await_child<K>(group: &Group<'_>, name: &str) -> Result<()>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + serde::de::DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(group.lab.client.clone(), &group.namespace);
+    wait::until(&format!("{} {name}", K::kind(&())), e2e::group::LIMIT, async || {
+        Ok(if api.get_opt(name).await?.is_some() {
+            Ok(())
+        } else {
+            Err("it is not there".to_owned())
+        })
+    })
+    .await
 }
 
 /// Kills the operator's process, if it is there at the moment.
@@ -198,18 +272,21 @@ async fn kill_operator(lab: &Lab) -> Result<usize> {
             killed += 1;
         }
         // A deleted pod is made anew at once: the kubelet's back-off would otherwise grow.
-        pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0)).await.map(drop).or_else(|error| match error {
-            kube::Error::Api(status) if status.is_not_found() => Ok(()),
-            other => Err(other),
-        })?;
+        pods.delete(&pod.name_any(), &DeleteParams::default().grace_period(0))
+            .await
+            .map(drop)
+            .or_else(|error| match error {
+                kube::Error::Api(status) if status.is_not_found() => Ok(()),
+                other => Err(other),
+            })?;
     }
     Ok(killed)
 }
 
 /// Nothing of the deleted clusters is left but their claims.
-async fn no_orphans(groups: &[Group<'_>]) -> Result<String> {
-    let lab = groups.first().context("no groups")?.lab;
-    let deleted: Vec<&str> = groups[5..].iter().map(|group| group.name.as_str()).collect();
+async fn no_orphans(deleted: &[Group<'_>], claims_made: usize) -> Result<String> {
+    let lab = deleted.first().context("no groups")?.lab;
+    let deleted: Vec<&str> = deleted.iter().map(|group| group.name.as_str()).collect();
     wait::until("nothing is left of deleted clusters", e2e::group::LIMIT, async || {
         let kinds = "statefulsets,services,configmaps,secrets,endpointslices,poddisruptionbudgets,networkpolicies,serviceaccounts,roles,rolebindings,pods";
         let selector = format!("app.kubernetes.io/instance in ({})", deleted.join(","));
@@ -218,7 +295,7 @@ async fn no_orphans(groups: &[Group<'_>]) -> Result<String> {
     })
     .await?;
     let claims = lab.bed.kubectl(&["-n", "e2e-chaos", "get", "pvc", "-o", "name"])?;
-    ensure!(claims.lines().count() == groups.len(), "every claim is kept: {claims}");
+    ensure!(claims.lines().count() == claims_made, "every claim is kept: {claims}");
     Ok("no orphans, every claim kept".to_owned())
 }
 
@@ -227,7 +304,16 @@ pub async fn chart_upgrade(lab: &Lab) -> Outcome {
     let group = Group::up(lab, "e2e-upgrade").await?;
     let state = async || -> Result<Vec<(String, Option<String>, i32)>> {
         let list = group.pods().list(&ListParams::default()).await?;
-        let restarts = |pod: &Pod| pod.status.clone().unwrap_or_default().container_statuses.unwrap_or_default().iter().map(|s| s.restart_count).sum();
+        let restarts = |pod: &Pod| {
+            pod.status
+                .clone()
+                .unwrap_or_default()
+                .container_statuses
+                .unwrap_or_default()
+                .iter()
+                .map(|s| s.restart_count)
+                .sum()
+        };
         Ok(list.items.iter().map(|pod| (pod.name_any(), pod.uid(), restarts(pod))).collect())
     };
     let before = (state().await?, group.record().await?);
@@ -238,14 +324,25 @@ pub async fn chart_upgrade(lab: &Lab) -> Outcome {
     group.await_condition("Paused", "True", "").await?;
     group.edit(&json!({"paused": false})).await?;
     group.await_complete().await?;
-    let sets: Api<k8s_openapi::api::apps::v1::StatefulSet> = Api::namespaced(lab.client.clone(), &group.namespace);
+    let sets: Api<StatefulSet> = Api::namespaced(lab.client.clone(), &group.namespace);
     wait::until("the new operator has been here", e2e::group::LIMIT, async || {
         let set = serde_json::to_value(sets.get(&group.name).await?)?;
-        let image = set.pointer("/spec/template/spec/initContainers/0/image").and_then(Value::as_str).map(str::to_owned);
-        Ok(if image.as_deref() == Some("localhost/tandem:next") { Ok(()) } else { Err(format!("{image:?}")) })
+        let image = set
+            .pointer("/spec/template/spec/initContainers/0/image")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        Ok(if image.as_deref() == Some("localhost/tandem:next") {
+            Ok(())
+        } else {
+            Err(format!("{image:?}"))
+        })
     })
     .await?;
-    ensure!((state().await?, group.record().await?) == before, "brokers were restarted: {before:?} to {:?}", state().await?);
+    ensure!(
+        (state().await?, group.record().await?) == before,
+        "brokers were restarted: {before:?} to {:?}",
+        state().await?
+    );
     lab.install(&[])?;
     group.remove().await?;
     Ok("no broker restarted, two operators side by side".to_owned())

@@ -35,24 +35,42 @@ enum Company {
 
 /// Every scenario, in the order of the list.
 const SCENARIOS: [(&str, Company, Run); 18] = [
-    ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| lifecycle::comes_up(lab).boxed_local()),
-    ("every_protocol_works_and_nobody_is_anonymous", Company::Beside, |lab| lifecycle::protocols(lab).boxed_local()),
+    ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
+        lifecycle::comes_up(lab).boxed_local()
+    }),
+    ("every_protocol_works_and_nobody_is_anonymous", Company::Beside, |lab| {
+        lifecycle::protocols(lab).boxed_local()
+    }),
     ("master_killed", Company::Beside, |lab| faults::killed(lab).boxed_local()),
     ("master_frozen", Company::Beside, |lab| faults::frozen(lab).boxed_local()),
     ("agent_killed", Company::Beside, |lab| faults::agent_killed(lab).boxed_local()),
-    ("pod_deleted_gracefully_and_at_once", Company::Beside, |lab| faults::pod_deleted(lab).boxed_local()),
+    ("pod_deleted_gracefully_and_at_once", Company::Beside, |lab| {
+        faults::pod_deleted(lab).boxed_local()
+    }),
     ("spec_edit_rolls_standby_first", Company::Beside, |lab| rollout::edit(lab).boxed_local()),
     ("bad_edit_stops_at_the_standby", Company::Beside, |lab| rollout::bad_edit(lab).boxed_local()),
-    ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| record::repaired(lab).boxed_local()),
+    ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
+        record::repaired(lab).boxed_local()
+    }),
     ("agents_may_write_nothing_else", Company::Beside, |lab| record::policy(lab).boxed_local()),
     ("foreign_objects_are_left_alone", Company::Beside, |lab| input::foreign(lab).boxed_local()),
     ("bad_input_is_refused_or_named", Company::Beside, |lab| input::bad(lab).boxed_local()),
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
-    ("messages_survive_their_cluster", Company::Beside, |lab| lifecycle::recreated(lab).boxed_local()),
-    ("operator_killed_while_clusters_come_and_go", Company::Alone, |lab| lifecycle::operator_killed(lab).boxed_local()),
-    ("failover_without_operator_and_controllers", Company::Alone, |lab| faults::without_operator(lab).boxed_local()),
-    ("failover_without_api_server", Company::Alone, |lab| faults::without_api_server(lab).boxed_local()),
-    ("chart_upgrade_restarts_no_broker", Company::Alone, |lab| lifecycle::chart_upgrade(lab).boxed_local()),
+    ("messages_survive_their_cluster", Company::Beside, |lab| {
+        lifecycle::recreated(lab).boxed_local()
+    }),
+    ("operator_killed_while_clusters_come_and_go", Company::Alone, |lab| {
+        lifecycle::operator_killed(lab).boxed_local()
+    }),
+    ("failover_without_operator_and_controllers", Company::Alone, |lab| {
+        faults::without_operator(lab).boxed_local()
+    }),
+    ("failover_without_api_server", Company::Alone, |lab| {
+        faults::without_api_server(lab).boxed_local()
+    }),
+    ("chart_upgrade_restarts_no_broker", Company::Alone, |lab| {
+        lifecycle::chart_upgrade(lab).boxed_local()
+    }),
 ];
 
 fn main() -> ExitCode {
@@ -111,7 +129,7 @@ fn carry_out(name: &str, run: Run, shared: &OnceLock<(Lab, Runtime)>) -> Result<
         }
         Err(error) => {
             eprintln!("  {name}: {seconds:.1} s: FAILED: {error:#}");
-            Err(format!("{error:?}").into())
+            Err(format!("{error:#}").into())
         }
     }
 }

@@ -51,11 +51,20 @@ pub async fn policy(lab: &Lab) -> Outcome {
     let agent = agent_client(&group, &group.other(&master)).await?;
     let slices: Api<EndpointSlice> = Api::namespaced(agent.clone(), &group.namespace);
     let tries = [
-        ("names another pod", json!({"endpoints": [{"addresses": ["10.9.9.9"], "targetRef": {"kind": "Pod", "name": master, "namespace": group.namespace, "uid": "x"}}]})),
+        (
+            "names another pod",
+            json!({"endpoints": [{"addresses": ["10.9.9.9"], "targetRef": {"kind": "Pod", "name": master, "namespace": group.namespace, "uid": "x"}}]}),
+        ),
         ("empties it without being its master", json!({"endpoints": []})),
         ("changes its ports", json!({"ports": [{"name": "evil", "port": 1}]})),
-        ("changes its labels", json!({"metadata": {"labels": {"kubernetes.io/service-name": "other"}}})),
-        ("lowers the epoch", json!({"metadata": {"annotations": {"tandem-operator.io/epoch": "0"}}})),
+        (
+            "changes its labels",
+            json!({"metadata": {"labels": {"kubernetes.io/service-name": "other"}}}),
+        ),
+        (
+            "lowers the epoch",
+            json!({"metadata": {"annotations": {"tandem-operator.io/epoch": "0"}}}),
+        ),
     ];
     for (what, patch) in tries {
         let answer = slices.patch(&group.name, &PatchParams::default(), &Patch::Merge(patch)).await;
@@ -64,7 +73,10 @@ pub async fn policy(lab: &Lab) -> Outcome {
     }
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(agent, &group.namespace);
     let answer = pods.delete(&master, &DeleteParams::default()).await;
-    ensure!(matches!(&answer, Err(kube::Error::Api(status)) if status.is_forbidden()), "an agent deletes a pod: {answer:?}");
+    ensure!(
+        matches!(&answer, Err(kube::Error::Api(status)) if status.is_forbidden()),
+        "an agent deletes a pod: {answer:?}"
+    );
     ensure!(group.master().await? == master, "the record is as it was");
     group.remove().await?;
     Ok("five forbidden writes refused".to_owned())
@@ -91,7 +103,8 @@ async fn agent_client(group: &Group<'_>, pod: &str) -> Result<kube::Client> {
         ..TokenRequest::default()
     };
     let name = format!("{}-agent", group.name);
-    let answer = accounts.create_token_request(&name, &kube::api::PostParams::default(), &request).await?;
+    let answer =
+        accounts.create_token_request(&name, &kube::api::PostParams::default(), &request).await?;
     let token = answer.status.context("no token")?.token;
     group.lab.client_with(&token).await
 }

@@ -24,7 +24,10 @@ pub async fn edit(lab: &Lab) -> Outcome {
     let after = (uid(&group, &master).await?, uid(&group, &standby).await?);
     ensure!(before.0 != after.0 && before.1 != after.1, "both pods are replaced");
     let (now, new_epoch) = group.await_master(0).await?;
-    ensure!(now == standby && new_epoch == epoch + 1, "exactly one failover: {now}, epoch {epoch} to {new_epoch}");
+    ensure!(
+        now == standby && new_epoch == epoch + 1,
+        "exactly one failover: {now}, epoch {epoch} to {new_epoch}"
+    );
     for client in &clients {
         client.await_flow().await?;
     }
@@ -40,7 +43,10 @@ pub async fn bad_edit(lab: &Lab) -> Outcome {
     let (master, epoch) = group.await_master(0).await?;
     let before = uid(&group, &master).await?;
     let bad = [
-        (json!({"broker": {"image": "localhost/no-such-image:1"}}), json!({"broker": {"image": null}})),
+        (
+            json!({"broker": {"image": "localhost/no-such-image:1"}}),
+            json!({"broker": {"image": null}}),
+        ),
         (
             json!({"broker": {"config": {"xml": "<noSuchElement/>"}}}),
             json!({"broker": {"config": {"xml": null}}}),
@@ -56,7 +62,10 @@ pub async fn bad_edit(lab: &Lab) -> Outcome {
         group.await_complete().await?;
     }
     let (now, new_epoch) = group.await_master(0).await?;
-    ensure!(now == master && new_epoch == epoch && uid(&group, &master).await? == before, "the master went on all the time");
+    ensure!(
+        now == master && new_epoch == epoch && uid(&group, &master).await? == before,
+        "the master went on all the time"
+    );
     let account = group.settle(&clients).await?;
     group.remove().await?;
     Ok(account)
