@@ -377,8 +377,20 @@ fn any_input() -> impl Strategy<Value = Input> {
     ]
 }
 
+/// Random inputs after a beginning that leads somewhere.
 fn any_inputs() -> impl Strategy<Value = Vec<Input>> {
-    prop::collection::vec(any_input(), 0..80)
+    let start = vec![Input::LockFile(FileView::Absent), child(ChildEvent::Started)];
+    let waits = [start.clone(), vec![OTHER, Input::Log(LogSign::Waits)]].concat();
+    let takes = [waits.clone(), vec![MINE]].concat();
+    let greets = [takes.clone(), vec![GREETS]].concat();
+    let recorded = [greets.clone(), vec![Input::Promoted]].concat();
+    let crashed =
+        [recorded.clone(), vec![child(ChildEvent::Exited), child(ChildEvent::Gone)]].concat();
+    let fenced = [recorded.clone(), vec![Input::LockChanged, child(ChildEvent::Gone)]].concat();
+    let begins = vec![vec![], start, waits, takes, greets, recorded, crashed, fenced];
+    let begin = proptest::sample::select(begins);
+    (begin, prop::collection::vec(any_input(), 0..40))
+        .prop_map(|(begin, rest)| [begin, rest].concat())
 }
 
 /// What an onlooker knows of the broker process, from inputs and acts alone.
