@@ -1,12 +1,13 @@
-//! The `tandem` binary.
+//! The `tandem` binary: operator, agent, and what brings the agent into broker pods.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tandem::agent;
+use tandem::{agent, api::v1alpha1::crd, operator};
 
+/// Tandem runs HA groups of ActiveMQ brokers on Kubernetes.
 #[derive(Parser)]
-#[command(version, about = "A Kubernetes operator for HA groups of ActiveMQ brokers")]
+#[command(version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -14,10 +15,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a broker: process 1 of its container.
+    /// Run the operator: keeps every BrokerCluster as its spec says.
+    Operator(operator::OperatorArgs),
+    /// Run a broker: process 1 of its container.
     Agent(agent::AgentArgs),
-    /// Puts this binary on a volume, for the broker container.
+    /// Put this binary on a volume, for the broker's container.
     Install(agent::InstallArgs),
+    /// Print the CustomResourceDefinition as YAML.
+    Crd,
     /// The agent's helper process.
     #[command(hide = true)]
     Probe(agent::ProbeArgs),
@@ -25,8 +30,13 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
+        Command::Operator(args) => operator::main(args),
         Command::Agent(args) => agent::main(&args),
         Command::Install(args) => agent::install(&args).map(|()| ExitCode::SUCCESS),
         Command::Probe(args) => agent::probe(&args).map(|()| ExitCode::SUCCESS),
+        Command::Crd => {
+            print!("{}", serde_saphyr::to_string(&crd()?)?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -1,1 +1,187 @@
-//! Conditions
+//! The conditions of a `BrokerCluster`: closed sets of types and reasons, and how they are merged.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Condition types, in the order in which they are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Type {
+    /// A master serves and clients reach it.
+    Ready,
+    /// A broker holds the lock and greets.
+    MasterElected,
+    /// Every other pod is proven to wait for the lock; False means that HA is degraded.
+    StandbyReady,
+    /// The record, the lock and the agents' reports agree.
+    ServiceConverged,
+    /// The spec and what it refers to can be carried out.
+    ConfigurationValid,
+    /// The group is on its way to the spec.
+    Progressing,
+    /// The operator keeps its hands off.
+    Paused,
+}
+
+/// True, False or Unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Truth {
+    /// It is so.
+    True,
+    /// It is not so.
+    False,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Truth {
+    /// As Kubernetes spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+/// Why a condition is as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A master serves through the Service.
+    Serving,
+    /// No broker holds the lock and greets.
+    NoMaster,
+    /// A broker holds the lock and recovers its store.
+    Recovering,
+    /// The master is not reached through the Service yet.
+    NotConverged,
+    /// Exactly one broker holds the lock and greets.
+    LockHeld,
+    /// The agents cannot tell who holds the lock.
+    LockUnknown,
+    /// Two agents claim the lock.
+    LockDisputed,
+    /// All standbys wait for the lock.
+    AllWaiting,
+    /// A standby does not wait for the lock.
+    StandbyMissing,
+    /// The group is meant to have no standby.
+    SinglePod,
+    /// The record names the lock's holder.
+    RecordMatches,
+    /// The record names another pod, or none.
+    RecordStale,
+    /// Another EndpointSlice sends traffic of the Service elsewhere.
+    ForeignSlice,
+    /// Everything asked for can be carried out.
+    Accepted,
+    /// A field of the spec is wrong.
+    InvalidSpec,
+    /// A name is taken by an object of somebody else.
+    NameTaken,
+    /// The claim does not exist.
+    ClaimMissing,
+    /// The claim cannot be mounted on more than one node.
+    ClaimNotShared,
+    /// The claim is not bound to a volume.
+    ClaimPending,
+    /// A Secret does not exist or lacks a key.
+    SecretMissing,
+    /// The API server refused an object.
+    ApplyRefused,
+    /// The group is as the spec says.
+    UpToDate,
+    /// The children are being made or changed.
+    Deploying,
+    /// Pods are replaced one at a time.
+    RollingUpdate,
+    /// A pod does not get along with the changed spec.
+    RolloutStuck,
+    /// Replacing a pod now would not be safe.
+    RolloutWaiting,
+    /// `spec.paused` is true.
+    SpecPaused,
+    /// `spec.paused` is false.
+    Active,
+}
+
+impl Reason {
+    /// As published, and as a metric label.
+    pub fn as_str(self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// A condition before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which condition.
+    pub type_: Type,
+    /// Its status.
+    pub truth: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// What is so, and what to do about it.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A verdict; the message says what is so and what to do about it.
+    pub fn new(type_: Type, truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
+        Self { type_, truth: truth.into(), reason, message: message.into() }
+    }
+}
+
+/// Turns verdicts into conditions. A condition's transition time changes exactly when its status
+/// does; conditions of other types that were there before are dropped.
+pub fn merge(previous: &[Condition], verdicts: &[Verdict], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    verdicts
+        .iter()
+        .map(|verdict| {
+            let type_ = format!("{:?}", verdict.type_);
+            let status = verdict.truth.as_str().to_owned();
+            let since = previous
+                .iter()
+                .find(|old| old.type_ == type_ && old.status == status)
+                .map_or(Time(now), |old| old.last_transition_time.clone());
+            Condition {
+                type_,
+                status,
+                reason: verdict.reason.as_str(),
+                message: verdict.message.clone(),
+                observed_generation: generation,
+                last_transition_time: since,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn transition_time_moves_exactly_when_the_status_does(before in 0..3u8, after in 0..3u8) {
+            let truth = |n| [Truth::True, Truth::False, Truth::Unknown][usize::from(n)];
+            let verdict = |t| vec![Verdict::new(Type::Ready, t, Reason::Serving, "")];
+            let old = merge(&[], &verdict(truth(before)), Some(1), at(1));
+            let new = merge(&old, &verdict(truth(after)), Some(2), at(2));
+            let expected = if before == after { at(1) } else { at(2) };
+            prop_assert_eq!(new[0].last_transition_time.0, expected);
+            prop_assert_eq!(new[0].observed_generation, Some(2));
+        }
+    }
+}

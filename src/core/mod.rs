@@ -1,1 +1,11 @@
-//! core
+//! The decisions, as pure and synchronous functions of (spec, observation, now).
+
+pub mod events;
+pub mod lock;
+pub mod observed;
+pub mod plan;
+pub mod record;
+pub mod rollout;
+pub mod status;
+pub mod validate;
+pub mod verdicts;

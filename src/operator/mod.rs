@@ -1,1 +1,11 @@
-//! operator
+//! The operator: all of its reading and writing. What it decides is in [`crate::core`].
+
+pub mod carry_out;
+pub mod election;
+pub mod observe;
+pub mod publish;
+pub mod reconcile;
+mod reports;
+mod run;
+
+pub use run::{OperatorArgs, main};

@@ -1,0 +1,87 @@
+//! Defaults, each in one place. Those that end up in a running pod are written into the stored
+//! object by the API server, so that a newer operator with other defaults restarts nothing.
+
+use std::{collections::BTreeMap, time::Duration as StdDuration};
+
+use kube::core::Duration;
+
+use super::{Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Listener, Protocol, QuantityValue, Resources};
+
+/// The version that a new cluster gets.
+pub const DEFAULT_VERSION: &str = "6.3.1";
+/// The official image of Classic; the version is its tag.
+pub const CLASSIC_IMAGE: &str = "docker.io/apache/activemq";
+/// The tested matrix of versions.
+pub const VERSIONS: [&str; 1] = ["6.3.1"];
+
+pub(super) fn version() -> String {
+    DEFAULT_VERSION.to_owned()
+}
+pub(super) fn replicas() -> i32 {
+    2
+}
+/// See docs/decisions/0002-lock-timing.md.
+pub(super) fn poll() -> Duration {
+    Duration::from(StdDuration::from_millis(100))
+}
+/// See docs/decisions/0002-lock-timing.md.
+pub(super) fn keep_alive() -> Duration {
+    Duration::from(StdDuration::from_millis(250))
+}
+pub(super) fn hang_timeout() -> Duration {
+    Duration::from(StdDuration::from_secs(10))
+}
+pub(super) fn heap() -> String {
+    "50%".to_owned()
+}
+pub(super) fn listeners() -> Vec<Listener> {
+    vec![Listener { name: "openwire".to_owned(), protocol: Protocol::OpenWire, port: 61616 }]
+}
+pub(super) fn access_modes() -> Vec<String> {
+    vec!["ReadWriteMany".to_owned()]
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            flavor: Flavor::Classic,
+            version: version(),
+            image: None,
+            image_pull_policy: None,
+            image_pull_secrets: Vec::new(),
+            java: Java::default(),
+            config: BrokerConfig::default(),
+        }
+    }
+}
+impl Default for Java {
+    fn default() -> Self {
+        Self { heap: heap(), options: Vec::new() }
+    }
+}
+impl Default for FileLock {
+    fn default() -> Self {
+        Self { poll: poll(), keep_alive: keep_alive() }
+    }
+}
+impl Default for Failover {
+    fn default() -> Self {
+        Self { hang_timeout: hang_timeout() }
+    }
+}
+impl Auth {
+    /// Whether the operator generates the admin's Secret.
+    pub fn generates_admin(&self) -> bool {
+        self.admin_secret.is_none()
+    }
+}
+
+/// What a broker pod asks for when the spec does not say: a heap of 512 MiB and as much beside it.
+pub fn default_resources() -> Resources {
+    let quantity = |text: &str| QuantityValue(text.to_owned());
+    let memory = || ("memory".to_owned(), quantity("1Gi"));
+    Resources {
+        requests: BTreeMap::from([("cpu".to_owned(), quantity("250m")), memory()]),
+        limits: BTreeMap::from([memory()]),
+    }
+}

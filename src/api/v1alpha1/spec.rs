@@ -1,0 +1,380 @@
+//! What the user asks for. The comments of the fields are the user's documentation.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration, TopologySpreadConstraint, Volume,
+    VolumeMount,
+};
+use kube::{CustomResource, KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{BrokerClusterStatus, QuantityValue, defaults};
+
+/// A group of ActiveMQ brokers that share one store: the broker that holds the lock on the store is
+/// the master and serves the clients, the others are standbys that wait for the lock.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "tandem-operator.io",
+    version = "v1alpha1",
+    kind = "BrokerCluster",
+    doc = "A group of ActiveMQ brokers that share one store. The broker that holds the lock on the store is the master and serves the clients; the others are standbys that wait for the lock.",
+    namespaced,
+    shortname = "bc",
+    category = "all",
+    status = "BrokerClusterStatus",
+    derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Master", type_ = "string", json_path = ".status.master.pod"),
+    printcolumn(name = "Standbys", type_ = "string", json_path = ".status.standbysWaiting"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Flavor", type_ = "string", json_path = ".spec.broker.flavor", priority = 1),
+    printcolumn(name = "Version", type_ = "string", json_path = ".spec.broker.version", priority = 1),
+    printcolumn(name = "Store", type_ = "string", json_path = ".status.lock.kind", priority = 1),
+    printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.master.epoch", priority = 1),
+    printcolumn(name = "Last Failover", type_ = "date", json_path = ".status.lastFailover.at", priority = 1),
+    validation = Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be at most 52 characters of a-z, 0-9 and '-', begin with a letter and end with a letter or digit: pods and Services are named after it")
+)]
+#[cfg_attr(test, kube(cel))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.replicas == 1 || !has(self.storage.sharedVolume.claim) || 'ReadWriteMany' in self.storage.sharedVolume.claim.accessModes")
+    .message("storage.sharedVolume.claim.accessModes must contain ReadWriteMany when replicas is more than 1: every broker mounts the store; choose a storage class that offers it, or set replicas: 1"))]
+pub struct BrokerClusterSpec {
+    /// Which broker runs, and how it is configured.
+    #[serde(default)]
+    pub broker: Broker,
+    /// How many pods the group has: one master, the others are standbys. From 1 to 5.
+    #[serde(default = "defaults::replicas")]
+    #[schemars(range(min = 1, max = 5))]
+    pub replicas: i32,
+    /// Where the messages are kept. All brokers of the group share it.
+    pub storage: Storage,
+    /// The ports on which the master serves clients.
+    #[serde(default = "defaults::listeners")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))").message("listeners: every name may be used once only; rename one of them"))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.port == a.port))").message("listeners: every port may be used once only; give each listener a port of its own"))]
+    pub listeners: Vec<Listener>,
+    /// Who may connect. There is no anonymous access.
+    #[serde(default)]
+    pub auth: Auth,
+    /// When a broker counts as failed.
+    #[serde(default)]
+    pub failover: Failover,
+    /// How the pods look and where they run.
+    #[serde(default)]
+    pub pod: PodOptions,
+    /// While true the operator changes nothing. Failover goes on working: it does not need the operator.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Which broker runs, and how it is configured.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.flavor == oldSelf.flavor").message("broker.flavor cannot be changed: the stores of the flavors differ; make a new BrokerCluster"))]
+pub struct Broker {
+    /// The kind of broker.
+    #[serde(default)]
+    pub flavor: Flavor,
+    /// The broker's version. It selects the tag of the official image unless `image` is set. The
+    /// version is fixed when the cluster is made; a newer operator does not change it.
+    #[serde(default = "defaults::version")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
+    pub version: String,
+    /// An image to run instead of the official one. It must keep the official layout:
+    /// `/opt/apache-activemq` with `bin/activemq.jar`, and `java` in `$JAVA_HOME/bin` or in `$PATH`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled. The default is Kubernetes' own: Always for the tag `latest`,
+    /// otherwise IfNotPresent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Secrets with credentials of the image's registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// The Java virtual machine.
+    #[serde(default)]
+    pub java: Java,
+    /// Configuration beyond what the other fields say.
+    #[serde(default)]
+    pub config: BrokerConfig,
+}
+
+/// The kind of broker.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Flavor {
+    /// ActiveMQ Classic.
+    #[default]
+    Classic,
+}
+
+/// When an image is pulled.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImagePullPolicy {
+    /// At every start of a container.
+    Always,
+    /// When the node does not have it.
+    IfNotPresent,
+    /// Never: the node must have it.
+    Never,
+}
+
+/// The Java virtual machine.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Java {
+    /// The largest heap: a percentage of the container's memory limit such as `50%`, or a quantity
+    /// such as `2Gi`. Leave the other half to threads, buffers and the page cache of the store.
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^([1-9][0-9]?%|[1-9][0-9]*(Ki|Mi|Gi)?)$"))]
+    pub heap: String,
+    /// Further options of the `java` command, one per entry. Options that switch file locking off
+    /// are refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
+    pub options: Vec<String>,
+}
+
+/// Configuration beyond what the other fields say.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BrokerConfig {
+    /// Child elements of `<broker>` for `activemq.xml`: destination policies, usage limits, plugins,
+    /// network connectors. Well-formed XML without document type or entities. What Tandem sets up
+    /// (the store, its lock, the connectors, the login) is refused here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub xml: Option<String>,
+}
+
+/// Where the messages are kept.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// A volume that all brokers mount.
+    pub shared_volume: SharedVolume,
+}
+
+/// A volume that all brokers mount. Name an existing claim or describe one to be made.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.claimName) != has(self.claim)").message("storage.sharedVolume needs exactly one of claimName (an existing PersistentVolumeClaim) and claim (one to be made)"))]
+#[x_kube(validation = Rule::new("has(self.claimName) == has(oldSelf.claimName) && (!has(self.claimName) || self.claimName == oldSelf.claimName)")
+    .message("storage.sharedVolume.claimName cannot be changed: brokers on two volumes would be two masters; make a new BrokerCluster"))]
+pub struct SharedVolume {
+    /// An existing PersistentVolumeClaim in the same namespace, ReadWriteMany if there is more than one pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: Option<String>,
+    /// A claim to be made, named `<cluster>-store`. It is kept when the BrokerCluster is deleted, and
+    /// found again by a BrokerCluster of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The lock that elects the master.
+    #[serde(default)]
+    pub lock: Lock,
+}
+
+/// A claim to be made.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
+    .message("storage.sharedVolume.claim.storageClassName cannot be changed; make a new BrokerCluster on a new claim"))]
+#[x_kube(validation = Rule::new("self.accessModes == oldSelf.accessModes").message("storage.sharedVolume.claim.accessModes cannot be changed; make a new BrokerCluster on a new claim"))]
+pub struct Claim {
+    /// The storage class; without it the Kubernetes cluster's default class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+    /// How the volume may be mounted. More than one pod needs ReadWriteMany.
+    #[serde(default = "defaults::access_modes")]
+    #[schemars(length(min = 1, max = 4), inner(length(max = 32)))]
+    pub access_modes: Vec<String>,
+    /// How large the volume is.
+    pub resources: ClaimResources,
+}
+
+/// How large a volume is.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimResources {
+    /// What is asked for.
+    pub requests: ClaimRequests,
+}
+
+/// What is asked for.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimRequests {
+    /// The size, for example `20Gi`.
+    pub storage: QuantityValue,
+}
+
+/// The lock that elects the master.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Lock {
+    /// A lock on a file of the shared volume.
+    pub file: FileLock,
+}
+
+/// A lock on a file of the shared volume. The defaults are safe and fast on local and network file
+/// systems alike whose attributes are not cached.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileLock {
+    /// How often a standby tries to get the lock, from `50ms` to `10s`.
+    #[serde(default = "defaults::poll")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('50ms') && duration(self) <= duration('10s')").message("lock.file.poll must be from 50ms to 10s"))]
+    pub poll: Duration,
+    /// How often a master checks that the lock is still its own, and how long a new master holds off
+    /// after it got the lock: from `200ms` to `1m`. It must be longer than the time in which a write
+    /// on one node is seen on another.
+    #[serde(default = "defaults::keep_alive")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('200ms') && duration(self) <= duration('1m')").message("lock.file.keepAlive must be from 200ms to 1m; 0 would let two masters write"))]
+    pub keep_alive: Duration,
+}
+
+/// A port on which the master serves clients.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listener {
+    /// Its name, also the port's name in the Service.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// The port, of the pods and of the Service. 61610 and 9616 are Tandem's own.
+    #[schemars(range(min = 1024, max = 65535))]
+    #[x_kube(validation = Rule::new("self != 61610 && self != 9616").message("listeners: ports 61610 and 9616 are used by Tandem itself; choose another"))]
+    pub port: i32,
+}
+
+/// What is spoken on a listener.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(clippy::upper_case_acronyms, reason = "the protocols' own names, and the values in the API")]
+pub enum Protocol {
+    /// The native protocol of ActiveMQ's JMS client.
+    OpenWire,
+    /// AMQP 1.0.
+    AMQP,
+    /// MQTT 3.1.1.
+    MQTT,
+    /// STOMP 1.2.
+    STOMP,
+}
+
+/// Who may connect.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Auth {
+    /// A Secret with one entry per user: the key is the user's name, the value the password. Changes
+    /// are picked up without a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users_secret: Option<SecretName>,
+    /// A Secret with the keys `username` and `password` of the administrator. Without it one is
+    /// generated once, named `<cluster>-admin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_secret: Option<SecretName>,
+}
+
+/// A Secret in the same namespace.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecretName {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// When a broker counts as failed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failover {
+    /// A master that has served and then does not greet a new connection for so long is killed, so
+    /// that a standby takes over: from `2s` to `10m`. It must be longer than the longest pause of
+    /// garbage collection. A broker that recovers its store after the start is never killed for it.
+    #[serde(default = "defaults::hang_timeout")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('2s') && duration(self) <= duration('10m')").message("failover.hangTimeout must be from 2s to 10m"))]
+    pub hang_timeout: Duration,
+}
+
+/// How the pods look and where they run.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodOptions {
+    /// Memory and CPU of the broker. Default: requests of 250m and 1Gi, a limit of 1Gi memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Further annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Further labels. Tandem's own win.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Only nodes with these labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Affinity rules. Setting `podAntiAffinity` replaces the default, which is never to put two
+    /// brokers of a group on one node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// Tolerations, beside the default ones: a master on a node that lost touch with the control
+    /// plane is not evicted, because it serves on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub tolerations: Vec<Toleration>,
+    /// How pods spread. Default: over zones where that is possible.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// The priority class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Security settings of the pod. Fields left out keep their safe defaults: user, group and
+    /// fsGroup 61616, not root, the runtime's default seccomp profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<PodSecurityContext>,
+    /// Environment variables of the broker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env: Vec<EnvVar>,
+    /// Further volumes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub volumes: Vec<Volume>,
+    /// Where the broker's container mounts them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub volume_mounts: Vec<VolumeMount>,
+    /// How long a broker may take to stop, in seconds, before it is killed. Default 60.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 5, max = 3600))]
+    pub termination_grace_period_seconds: Option<i64>,
+}
+
+/// Memory and CPU of the broker.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, QuantityValue>,
+    /// What may be used at most.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, QuantityValue>,
+}
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;

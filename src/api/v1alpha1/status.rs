@@ -1,0 +1,159 @@
+//! What the operator publishes. Nothing here is read back to decide anything.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Protocol;
+
+/// The observed state of a group.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BrokerClusterStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Pods that exist, for the scale subresource.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Selects the group's pods, for the scale subresource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// The promoted broker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master: Option<MasterStatus>,
+    /// The other pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub standbys: Vec<StandbyStatus>,
+    /// How many standbys wait for the lock, of how many wanted, as `1/1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standbys_waiting: Option<String>,
+    /// Where clients connect, one entry per listener.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointStatus>,
+    /// The last time the mastership went from one pod to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failover: Option<FailoverStatus>,
+    /// How often the mastership went from one pod to another since the group was made.
+    #[serde(default)]
+    pub failovers: i64,
+    /// The lock that elects the master.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockStatus>,
+    /// What is so, why, and what to do about it.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The promoted broker.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MasterStatus {
+    /// Its pod.
+    pub pod: String,
+    /// The pod's node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The address that the Service leads to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Counts promotions; one epoch names one pod.
+    pub epoch: i64,
+    /// When it was promoted (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// A pod that is not the master.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StandbyStatus {
+    /// The pod.
+    pub pod: String,
+    /// Its node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// What it does.
+    pub state: StandbyState,
+    /// What is wrong, if something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What a standby does.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StandbyState {
+    /// It waits for the lock: it will take over.
+    Waiting,
+    /// Its broker is being started.
+    Starting,
+    /// It took the lock and is not serving yet.
+    Promoting,
+    /// Its broker ended or was killed, and will be started again.
+    Restarting,
+    /// Its agent does not answer.
+    Silent,
+    /// It has no running container.
+    NotRunning,
+}
+
+/// Where clients connect for one listener.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// The listener's name.
+    pub name: String,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The Service's host name: always leads to the master.
+    pub host: String,
+    /// The port.
+    pub port: i32,
+    /// The list of all brokers as a client's connection URL, where the protocol's clients know one:
+    /// needs no Service to follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failover_url: Option<String>,
+}
+
+/// A change of master.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailoverStatus {
+    /// The new master's epoch.
+    pub epoch: i64,
+    /// The master before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The new master.
+    pub to: String,
+    /// Why the old master ended, as its agent says; `Unknown` when it cannot be asked.
+    pub reason: String,
+    /// When the new master was promoted (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Milliseconds from the lock taken to the record written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takeover_millis: Option<i64>,
+}
+
+/// The lock that elects the master.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LockStatus {
+    /// What kind of lock it is.
+    pub kind: LockKind,
+    /// Where it is, as the brokers see it.
+    pub path: String,
+    /// The pod that holds it, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+/// Kinds of locks.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LockKind {
+    /// A POSIX record lock on a file of the shared volume.
+    File,
+}

@@ -1,0 +1,318 @@
+//! What to do in one pass: children to apply and prune, and at most one disruptive step.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{
+    lock::{self, Group, Lock},
+    observed::{Observed, PodView},
+    rollout::{self, Rollout, Victim},
+    validate::{ValidCluster, short_hash},
+};
+use crate::{
+    api::labels,
+    broker::settings::RecordPort,
+    resources::{self, Kind, Manifest, Settings, endpoint_slice::Family},
+};
+
+/// How long the record may disagree with the proven master before the operator repairs it: its
+/// agent, which is nearer, goes first.
+pub const REPAIR_AFTER: SignedDuration = SignedDuration::from_secs(2);
+/// When to look again while something moves: most changes are announced by watches, reports are not.
+pub const SOON: Duration = Duration::from_secs(2);
+/// When to look again when all is well.
+pub const LATER: Duration = Duration::from_secs(600);
+
+/// What to do in one pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Children to apply, in order.
+    pub apply: Vec<Manifest>,
+    /// Children that are no longer wanted: kind, name, uid.
+    pub prune: Vec<(Kind, String, String)>,
+    /// Whether the administrator's Secret is to be created.
+    pub create_admin: bool,
+    /// Role labels to be set: pod, uid, role.
+    pub roles: Vec<(String, String, &'static str)>,
+    /// A correction of the promotion record.
+    pub record: Option<RecordStep>,
+    /// The one disruptive step.
+    pub step: Option<Victim>,
+    /// The conclusions, for the status.
+    pub findings: Findings,
+    /// When to look again if nothing happens.
+    pub look_again: Duration,
+}
+
+/// What was concluded on the way; the status is made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The lock.
+    pub lock: Lock,
+    /// The group.
+    pub group: Group,
+    /// Where a change of the pods stands.
+    pub rollout: Rollout,
+    /// Objects of somebody else that bear a child's name.
+    pub foreign: Vec<(Kind, String)>,
+}
+
+/// A correction of the promotion record by the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordStep {
+    /// Take the endpoint out: this pod uid is gone. Carried out only after a live look.
+    Withdraw {
+        /// The uid that must be gone.
+        uid: String,
+    },
+    /// Point it at this proven master; carried out on the order read, prove, write.
+    Repoint {
+        /// The pod.
+        pod: String,
+        /// Its uid.
+        uid: String,
+    },
+}
+
+/// The plan for one pass.
+pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
+    let lock = lock::judge(observed);
+    let group = lock::group(observed, &lock);
+    let mut wanted = resources::build(cluster, settings);
+    wanted.push(record_manifest(cluster, observed));
+    let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
+    wanted.push(stateful_set);
+    wanted.sort_by_key(|manifest| manifest.kind);
+
+    let foreign = foreign(cluster, observed, &wanted);
+    let rollout = match held_back {
+        Some(why) => Rollout::Waiting(why),
+        None => rollout::next(cluster, observed, &group),
+    };
+    let hands_off = cluster.spec.paused || !foreign.is_empty();
+    let record = record_step(observed, &group, now);
+    let look_again = look_again(cluster, observed, &rollout, &group);
+    let step = match &rollout {
+        Rollout::Replace(victim) if !hands_off => Some(victim.clone()),
+        _ => None,
+    };
+    Plan {
+        prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
+        apply: if hands_off { Vec::new() } else { changed(observed, wanted) },
+        create_admin: !hands_off
+            && cluster.spec.auth.generates_admin()
+            && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
+        roles: if cluster.spec.paused { Vec::new() } else { roles(observed, &group) },
+        record: if hands_off { None } else { record },
+        step,
+        findings: Findings { lock, group, rollout, foreign },
+        look_again,
+    }
+}
+
+fn look_again(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout, group: &Group) -> Duration {
+    let converged = match group {
+        Group::Serving(master) => {
+            observed.pod(master).zip(observed.record.as_ref()).is_some_and(|(pod, record)| record.leads_to(pod))
+        }
+        Group::Dead | Group::InTransit(_) => false,
+    };
+    if converged && (*rollout == Rollout::Done || cluster.spec.paused) { LATER } else { SOON }
+}
+
+/// The StatefulSet to apply; if the spec's template has to wait, the present one is kept and the
+/// reason comes with it.
+fn stateful_set(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    settings: &Settings,
+    group: &Group,
+) -> (Manifest, Option<String>) {
+    let fresh = || resources::stateful_set::build(cluster, settings, None);
+    let Some(live) = observed.child(Kind::StatefulSet, &cluster.name.main()) else { return (fresh(), None) };
+    let current = template_revision(live);
+    if current == cluster.revision {
+        return (fresh(), None);
+    }
+    match rollout::may_change_template(observed, group, &current) {
+        Ok(()) => (fresh(), None),
+        Err(why) => {
+            let kept = live.pointer("/spec/template");
+            let manifest = resources::stateful_set::build(cluster, settings, kept);
+            (manifest, Some(format!("the changed spec is not rolled out while {why}")))
+        }
+    }
+}
+
+fn template_revision(stateful_set: &Value) -> String {
+    stateful_set
+        .pointer("/spec/template/metadata/annotations")
+        .and_then(|annotations| annotations.get(labels::TEMPLATE_HASH))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The record's ports follow the promoted pod's configuration, which during a rollout may be older
+/// than the spec.
+fn record_manifest(cluster: &ValidCluster, observed: &Observed) -> Manifest {
+    let promoted = observed.record.as_ref().and_then(|record| record.master.as_deref());
+    let annotated = promoted
+        .and_then(|name| observed.pod(name))
+        .and_then(|pod| pod.ports_annotation.as_deref())
+        .and_then(|text| serde_json::from_str::<Vec<RecordPort>>(text).ok());
+    let ports = annotated.unwrap_or_else(|| resources::config_map::ports(cluster));
+    resources::endpoint_slice::build(cluster, family(cluster, observed), &ports)
+}
+
+/// The record has the family of the pods' first address; an existing record's never changes.
+fn family(cluster: &ValidCluster, observed: &Observed) -> Family {
+    let live = observed.child(Kind::EndpointSlice, &cluster.name.main());
+    let recorded = live.and_then(|slice| slice.get("addressType")).and_then(Value::as_str);
+    let v6 = match recorded {
+        Some(family) => family == Family::V6.as_str(),
+        None => observed.pods.iter().filter_map(|pod| pod.addresses.first()).any(|address| address.contains(':')),
+    };
+    if v6 { Family::V6 } else { Family::V4 }
+}
+
+fn controller_uid(object: &Value) -> Option<&str> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    owners
+        .iter()
+        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?
+        .get("uid")?
+        .as_str()
+}
+
+/// Wanted names that objects of somebody else bear. The claim has no owner: ours is known by its
+/// labels, also one that an earlier cluster of the same name left.
+fn foreign(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> Vec<(Kind, String)> {
+    let mut names: Vec<(Kind, String)> = wanted.iter().map(|m| (m.kind, m.name.clone())).collect();
+    if cluster.spec.auth.generates_admin() {
+        names.push((Kind::Secret, cluster.name.admin()));
+    }
+    let is_foreign = |(kind, name): &(Kind, String)| {
+        let Some(live) = observed.child(*kind, name) else { return false };
+        let label = |key: &str| live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str);
+        match kind {
+            Kind::PersistentVolumeClaim => {
+                label(labels::INSTANCE) != Some(&cluster.name.name) || label(labels::MANAGED_BY) != Some(labels::MANAGER)
+            }
+            _ => controller_uid(live) != Some(&cluster.uid) && !recreated_record(cluster, *kind, live),
+        }
+    };
+    names.into_iter().filter(is_foreign).collect()
+}
+
+/// An agent that re-created a deleted record could not name the owner.
+fn recreated_record(cluster: &ValidCluster, kind: Kind, live: &Value) -> bool {
+    let label = |key: &str| live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str);
+    kind == Kind::EndpointSlice
+        && controller_uid(live).is_none()
+        && label(labels::SLICE_MANAGED_BY) == Some(labels::GROUP)
+        && label(labels::INSTANCE) == Some(&cluster.name.name)
+}
+
+/// Children of ours that are not wanted any more, but for configurations that a pod or the
+/// StatefulSet still mounts.
+fn prune(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> Vec<(Kind, String, String)> {
+    let template = observed.child(Kind::StatefulSet, &cluster.name.main()).map(Value::to_string).unwrap_or_default();
+    let unwanted = |kind: Kind, name: &str| {
+        !wanted.iter().any(|manifest| manifest.kind == kind && manifest.name == name)
+            && !(kind == Kind::Secret && name == cluster.name.admin() && cluster.spec.auth.generates_admin())
+            && kind != Kind::PersistentVolumeClaim
+    };
+    let mounted = |kind: Kind, name: &str| {
+        kind == Kind::ConfigMap
+            && (template.contains(&format!("\"{name}\""))
+                || observed.pods.iter().any(|pod| pod.config_map.as_deref() == Some(name)))
+    };
+    observed
+        .children
+        .iter()
+        .filter(|((kind, name), live)| {
+            controller_uid(live) == Some(&cluster.uid) && unwanted(*kind, name) && !mounted(*kind, name)
+        })
+        .filter_map(|((kind, name), live)| {
+            let uid = live.pointer("/metadata/uid")?.as_str()?;
+            Some((*kind, name.clone(), uid.to_owned()))
+        })
+        .collect()
+}
+
+/// Only what differs from what lives is applied: a pass over a settled group writes nothing.
+fn changed(observed: &Observed, wanted: Vec<Manifest>) -> Vec<Manifest> {
+    wanted
+        .into_iter()
+        .map(stamped)
+        .filter(|manifest| {
+            observed.child(manifest.kind, &manifest.name).is_none_or(|live| !covers(live, &manifest.object))
+        })
+        .collect()
+}
+
+/// Adds the hash of what is applied: it tells that a field was dropped, which a comparison of the
+/// remaining fields cannot see.
+fn stamped(mut manifest: Manifest) -> Manifest {
+    let hash = short_hash(manifest.object.to_string().as_bytes());
+    if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
+        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(labels::APPLIED_HASH.to_owned(), Value::String(hash));
+        }
+    }
+    manifest
+}
+
+/// Whether the live object already has everything that is wanted. The API server adds defaults and
+/// writes quantities in its own way, so equality would never be reached.
+fn covers(live: &Value, wanted: &Value) -> bool {
+    match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| live.get(key).is_some_and(|live| covers(live, value)))
+        }
+        (Value::Array(live), Value::Array(wanted)) => {
+            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+        }
+        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
+        _ => live == wanted,
+    }
+}
+
+fn same_quantity(live: &str, wanted: &str) -> bool {
+    let amount = crate::api::v1alpha1::amount;
+    amount(live).zip(amount(wanted)).is_some_and(|(live, wanted)| (live - wanted).abs() <= f64::EPSILON * live.abs())
+}
+
+/// Role labels that are not as they should be. They are for people; traffic never depends on them.
+fn roles(observed: &Observed, group: &Group) -> Vec<(String, String, &'static str)> {
+    let Group::Serving(master) = group else { return Vec::new() };
+    observed
+        .pods
+        .iter()
+        .filter(|pod| !pod.terminating)
+        .map(|pod| (pod, if pod.name == *master { "master" } else { "standby" }))
+        .filter(|(pod, role)| pod.role_label.as_deref() != Some(role))
+        .map(|(pod, role)| (pod.name.clone(), pod.uid.clone(), role))
+        .collect()
+}
+
+fn record_step(observed: &Observed, group: &Group, now: Timestamp) -> Option<RecordStep> {
+    let record = observed.record.as_ref()?;
+    if let Group::Serving(master) = group {
+        let pod = observed.pod(master)?;
+        let overdue = observed.disagreement_since.is_some_and(|since| now.duration_since(since) >= REPAIR_AFTER);
+        return (!record.leads_to(pod) && overdue)
+            .then(|| RecordStep::Repoint { pod: pod.name.clone(), uid: pod.uid.clone() });
+    }
+    let uid = record.target.as_ref()?.uid.clone()?;
+    let gone = !observed.pods.iter().any(|pod: &PodView| pod.uid == uid);
+    gone.then_some(RecordStep::Withdraw { uid })
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! The promotion record as read: an EndpointSlice's JSON to plain values.
+
+use serde_json::{Value, json};
+
+use crate::api::labels;
+
+/// The promotion record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordView {
+    /// For a conditional write.
+    pub resource_version: String,
+    /// Its epoch; 0 if it has none that can be read.
+    pub epoch: u64,
+    /// The promoted pod, as annotated.
+    pub master: Option<String>,
+    /// The promoted pod's uid, as annotated.
+    pub master_uid: Option<String>,
+    /// When it was promoted.
+    pub since: Option<String>,
+    /// The master before.
+    pub previous: Option<String>,
+    /// Milliseconds from the lock taken to the record written.
+    pub takeover_millis: Option<i64>,
+    /// How often the mastership went from one pod to another.
+    pub failovers: i64,
+    /// Where traffic goes; nowhere when withdrawn.
+    pub target: Option<Target>,
+    /// How many endpoints there are: more than one is never Tandem's doing.
+    pub endpoints: usize,
+}
+
+/// Where the record sends traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The pod.
+    pub pod: Option<String>,
+    /// Its uid.
+    pub uid: Option<String>,
+    /// The address.
+    pub address: Option<String>,
+}
+
+impl RecordView {
+    /// Reads an EndpointSlice. What is missing or malformed is absent, never an error.
+    pub fn read(slice: &Value) -> Self {
+        let annotation = |key: &str| {
+            slice.pointer("/metadata/annotations").and_then(|map| map.get(key)).and_then(Value::as_str)
+        };
+        let number = |key: &str| annotation(key).and_then(|text| text.parse::<i64>().ok());
+        let endpoints = slice.get("endpoints").and_then(Value::as_array);
+        Self {
+            resource_version: text(slice, "/metadata/resourceVersion").unwrap_or_default(),
+            epoch: annotation(labels::EPOCH).and_then(|text| text.parse().ok()).unwrap_or_default(),
+            master: annotation(labels::MASTER).map(str::to_owned),
+            master_uid: annotation(labels::MASTER_UID).map(str::to_owned),
+            since: annotation(labels::SINCE).map(str::to_owned),
+            previous: annotation(labels::PREVIOUS_MASTER).map(str::to_owned),
+            takeover_millis: number(labels::TAKEOVER_MILLIS),
+            failovers: number(labels::FAILOVERS).unwrap_or_default(),
+            target: endpoints.and_then(|list| list.first()).map(|endpoint| Target {
+                pod: text(endpoint, "/targetRef/name"),
+                uid: text(endpoint, "/targetRef/uid"),
+                address: text(endpoint, "/addresses/0"),
+            }),
+            endpoints: endpoints.map_or(0, Vec::len),
+        }
+    }
+
+    /// Whether traffic goes to exactly this pod, at one of its own addresses.
+    pub fn leads_to(&self, pod: &super::observed::PodView) -> bool {
+        let Some(target) = &self.target else { return false };
+        self.endpoints == 1
+            && target.uid.as_ref() == Some(&pod.uid)
+            && self.master_uid.as_ref() == Some(&pod.uid)
+            && target.address.as_ref().is_some_and(|address| pod.addresses.contains(address))
+    }
+}
+
+fn text(value: &Value, pointer: &str) -> Option<String> {
+    value.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A proven promotion, to be written into the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promotion {
+    /// The pod.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its node.
+    pub node: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Now.
+    pub at: jiff::Timestamp,
+    /// The highest epoch known elsewhere.
+    pub epoch_floor: u64,
+}
+
+/// The record with this promotion; its `resourceVersion` stays, so that the write is conditional.
+pub fn promoted(mut slice: Value, promotion: &Promotion) -> Value {
+    let old = RecordView::read(&slice);
+    let v6 = slice.get("addressType").and_then(Value::as_str) == Some("IPv6");
+    let addresses: Vec<&String> =
+        promotion.addresses.iter().filter(|address| address.contains(':') == v6).take(1).collect();
+    let moved = old.master.as_ref().is_some_and(|master| *master != promotion.pod);
+    let mut notes = vec![
+        (labels::EPOCH, old.epoch.max(promotion.epoch_floor).saturating_add(1).to_string()),
+        (labels::MASTER, promotion.pod.clone()),
+        (labels::MASTER_UID, promotion.uid.clone()),
+        (labels::SINCE, format!("{:.3}", promotion.at)),
+        (labels::FAILOVERS, old.failovers.saturating_add(i64::from(moved)).to_string()),
+    ];
+    notes.extend(old.master.filter(|_| moved).map(|master| (labels::PREVIOUS_MASTER, master)));
+    if let Some(metadata) = slice.get_mut("metadata").and_then(Value::as_object_mut) {
+        let map = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(map) = map.as_object_mut() {
+            map.extend(notes.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))));
+        }
+    }
+    if let Some(object) = slice.as_object_mut() {
+        let endpoint = json!({
+            "addresses": addresses,
+            "nodeName": promotion.node,
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "targetRef": {"kind": "Pod", "namespace": promotion.namespace, "name": promotion.pod, "uid": promotion.uid},
+        });
+        object.insert("endpoints".to_owned(), json!([endpoint]));
+    }
+    slice
+}

@@ -1,0 +1,229 @@
+//! `BrokerCluster` to [`ValidCluster`]: everything that admission cannot say, so that the builders
+//! need not fail.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    api::{
+        names::ClusterName,
+        v1alpha1::{BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, QuantityValue, VERSIONS, amount},
+    },
+    broker::classic::{
+        fragment::{self, Fragment},
+        launch, paths,
+    },
+};
+
+/// Names of environment variables that the agent relies on.
+pub const RESERVED_ENV: [&str; 5] = ["POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IPS", "NODE_NAME"];
+/// Names of volumes that every broker pod has.
+pub const RESERVED_VOLUMES: [&str; 7] = ["store", "config", "agent", "login", "scratch", "admin", "users"];
+
+/// A cluster that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidCluster {
+    /// Its names.
+    pub name: ClusterName,
+    /// Its uid: children of an earlier cluster of the same name are not ours.
+    pub uid: String,
+    /// The generation of the spec.
+    pub generation: Option<i64>,
+    /// The spec.
+    pub spec: BrokerClusterSpec,
+    /// The user's XML, parsed.
+    pub fragment: Fragment,
+    /// The broker's image.
+    pub image: String,
+    /// Hash of what in the spec shapes a pod: a pod of another revision is to be replaced. It is made
+    /// of the spec, not of the built manifests, so a newer operator that builds them differently
+    /// restarts no broker.
+    pub revision: String,
+}
+
+impl ValidCluster {
+    /// The reference that makes a child ours.
+    pub fn owner(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: BrokerCluster::api_version(&()).into_owned(),
+            kind: BrokerCluster::kind(&()).into_owned(),
+            name: self.name.name.clone(),
+            uid: self.uid.clone(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        }
+    }
+
+    /// The claim that the pods mount.
+    pub fn claim(&self) -> String {
+        self.spec.storage.shared_volume.claim_name.clone().unwrap_or_else(|| self.name.store())
+    }
+
+    /// The Secret of the administrator.
+    pub fn admin_secret(&self) -> String {
+        self.spec.auth.admin_secret.as_ref().map_or_else(|| self.name.admin(), |secret| secret.name.clone())
+    }
+}
+
+/// What is wrong with a field of the spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field, as a path.
+    pub field: String,
+    /// What is wrong with its value, and what to do.
+    pub problem: String,
+}
+
+impl std::fmt::Display for Invalid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "spec.{}: {}", self.field, self.problem)
+    }
+}
+
+/// Checks a cluster.
+///
+/// # Errors
+/// Everything that is wrong, so that a user need not correct one field after the other.
+pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
+    let spec = &cluster.spec;
+    let mut problems = Vec::new();
+    let mut problem = |field: &str, text: String| problems.push(Invalid { field: field.to_owned(), problem: text });
+
+    let fragment = fragment::parse(spec.broker.config.xml.as_deref().unwrap_or_default()).unwrap_or_else(|text| {
+        problem("broker.config.xml", text);
+        Fragment::default()
+    });
+    if spec.broker.image.is_none() && !VERSIONS.contains(&spec.broker.version.as_str()) {
+        problem("broker.version", format!(
+            "{} is not one of the tested versions ({}); choose one, or name the image to run in broker.image",
+            spec.broker.version,
+            VERSIONS.join(", ")
+        ));
+    }
+    for text in spec.broker.java.options.iter().filter_map(|option| launch::refusal(option)) {
+        problem("broker.java.options", text);
+    }
+    for (field, text) in pod_problems(spec) {
+        problem(field, text);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(ValidCluster {
+        name: ClusterName {
+            namespace: cluster.metadata.namespace.clone().unwrap_or_default(),
+            name: cluster.metadata.name.clone().unwrap_or_default(),
+        },
+        uid: cluster.metadata.uid.clone().unwrap_or_default(),
+        generation: cluster.metadata.generation,
+        fragment,
+        image: spec.broker.image.clone().unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
+        revision: revision(spec),
+        spec: spec.clone(),
+    })
+}
+
+fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    for env in spec.pod.env.iter().filter(|env| RESERVED_ENV.contains(&env.name.as_str())) {
+        problems.push(("pod.env", format!("{} is set by Tandem; use another name", env.name)));
+    }
+    for volume in spec.pod.volumes.iter().filter(|volume| RESERVED_VOLUMES.contains(&volume.name.as_str())) {
+        problems.push(("pod.volumes", format!("{} is a volume of Tandem's; use another name", volume.name)));
+    }
+    for mount in &spec.pod.volume_mounts {
+        if !spec.pod.volumes.iter().any(|volume| volume.name == mount.name) {
+            problems.push(("pod.volumeMounts", format!("{} is not one of pod.volumes; add it there", mount.name)));
+        }
+        let ours = [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, "/tmp", "/opt/tandem"];
+        if let Some(path) = ours.iter().find(|path| mount.mount_path.trim_end_matches('/') == **path) {
+            problems.push(("pod.volumeMounts", format!("{path} is mounted by Tandem; use another mountPath")));
+        }
+    }
+    if let Some(resources) = &spec.pod.resources {
+        for (name, limit) in &resources.limits {
+            let request = resources.requests.get(name);
+            if request.and_then(QuantityValue::amount) > limit.amount() {
+                problems.push(("pod.resources", format!(
+                    "the request of {name} ({}) is above its limit ({}); raise the limit",
+                    request.map_or("", |request| &request.0),
+                    limit.0
+                )));
+            }
+        }
+    }
+    let storage = spec.storage.shared_volume.claim.as_ref().map(|claim| &claim.resources.requests.storage.0);
+    if let Some(size) = storage.filter(|size| amount(size).is_none_or(|amount| amount <= 0.0)) {
+        problems.push(("storage.sharedVolume.claim.resources.requests.storage", format!("{size} is not a size; write one like 20Gi")));
+    }
+    problems
+}
+
+/// Hash of the parts of the spec that shape a pod. `replicas`, `paused` and the claim's size do not.
+fn revision(spec: &BrokerClusterSpec) -> String {
+    let shape = serde_json::json!({
+        "broker": spec.broker,
+        "claim": spec.storage.shared_volume.claim_name,
+        "lock": spec.storage.shared_volume.lock,
+        "listeners": spec.listeners,
+        "auth": spec.auth,
+        "failover": spec.failover,
+        "pod": spec.pod,
+    });
+    short_hash(shape.to_string().as_bytes())
+}
+
+/// Ten hexadecimal digits that stand for some content in names and annotations.
+pub fn short_hash(content: &[u8]) -> String {
+    Sha256::digest(content).iter().take(5).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(spec: &str) -> BrokerCluster {
+        let spec = format!("storage: {{sharedVolume: {{claimName: a}}}}\n{spec}");
+        BrokerCluster::new("orders", serde_saphyr::from_str(&spec).unwrap())
+    }
+
+    fn problem(spec: &str) -> String {
+        let problems = validate(&cluster(spec)).expect_err("must be invalid");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        problems[0].to_string()
+    }
+
+    #[test]
+    fn each_problem_names_the_field_the_value_and_the_remedy() {
+        for (spec, field, words) in [
+            ("broker: {version: 1.2.3}", "spec.broker.version", "tested versions"),
+            ("broker: {config: {xml: <a>}}", "spec.broker.config.xml", "not closed"),
+            ("broker: {config: {xml: <persistenceAdapter/>}}", "spec.broker.config.xml", "spec.storage"),
+            ("broker: {java: {options: [-Dactivemq.home=/x]}}", "spec.broker.java.options", "remove it"),
+            ("pod: {env: [{name: POD_NAME, value: x}]}", "spec.pod.env", "another name"),
+            ("pod: {volumes: [{name: store}]}", "spec.pod.volumes", "another name"),
+            ("pod: {volumeMounts: [{name: x, mountPath: /x}]}", "spec.pod.volumeMounts", "add it there"),
+            ("pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/}]}", "spec.pod.volumeMounts", "another mountPath"),
+            ("pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m}}}", "spec.pod.resources", "raise the limit"),
+        ] {
+            let text = problem(spec);
+            assert!(text.starts_with(field) && text.contains(words), "{spec}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_untested_version_runs_with_an_image_of_its_own() {
+        let valid = validate(&cluster("broker: {version: 6.9.9, image: registry.example/mq:6.9.9}")).unwrap();
+        assert_eq!(valid.image, "registry.example/mq:6.9.9");
+    }
+
+    #[test]
+    fn the_revision_changes_with_what_shapes_a_pod_and_with_nothing_else() {
+        let revision = |spec: &str| validate(&cluster(spec)).unwrap().revision;
+        let base = revision("");
+        assert_eq!(base, revision("replicas: 3\npaused: true"));
+        assert_ne!(base, revision("broker: {java: {heap: 60%}}"));
+        assert_ne!(base, revision("listeners: [{name: a, protocol: AMQP, port: 5672}]"));
+    }
+}

@@ -1,0 +1,216 @@
+//! The reads of a pass; nothing is concluded here.
+
+use std::collections::BTreeMap;
+
+use futures::future::{join_all, try_join_all};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use serde_json::Value;
+
+use super::reports::Reports;
+use crate::{
+    api::labels,
+    core::{
+        observed::{ClaimView, ContainerView, Observed, PodView, ReportView},
+        record::RecordView,
+        validate::ValidCluster,
+    },
+    kube_ext::{Children, RequestError, request},
+    resources::{Kind, pod, selector_text},
+};
+
+/// Waiting reasons that do not go away by waiting.
+const STUCK: [&str; 9] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+    "CrashLoopBackOff",
+    "ImageInspectError",
+];
+
+/// Everything a pass decides on, read now.
+///
+/// # Errors
+/// When the API server does not answer: nothing is decided on half of the picture.
+pub async fn observe<R: Reports>(
+    client: &Client,
+    reports: &R,
+    cluster: &ValidCluster,
+    disagreement_since: Option<Timestamp>,
+) -> Result<Observed, RequestError> {
+    let children = Children::new(client.clone(), &cluster.name.namespace);
+    let pods = pods(client, reports, cluster).await?;
+    let live = live_children(&children, cluster).await?;
+    let record_name = (Kind::EndpointSlice, cluster.name.main());
+    let other_slices = children
+        .list(Kind::EndpointSlice, &format!("{}={}", labels::SERVICE_NAME, cluster.name.main()))
+        .await?
+        .iter()
+        .filter_map(|slice| slice.pointer("/metadata/name").and_then(Value::as_str))
+        .filter(|name| ![record_name.1.as_str(), &format!("{}-v4", record_name.1), &format!("{}-v6", record_name.1)].contains(name))
+        .map(str::to_owned)
+        .collect();
+    Ok(Observed {
+        record: live.get(&record_name).map(RecordView::read),
+        claim: claim(&children, cluster).await?,
+        secret_problems: secret_problems(&children, cluster).await?,
+        children: live,
+        pods,
+        other_slices,
+        disagreement_since,
+    })
+}
+
+/// Objects that bear a child's name, and configurations of earlier specs.
+async fn live_children(
+    children: &Children,
+    cluster: &ValidCluster,
+) -> Result<BTreeMap<(Kind, String), Value>, RequestError> {
+    let name = &cluster.name;
+    let mut names = vec![
+        (Kind::ServiceAccount, name.agent()),
+        (Kind::Role, name.agent()),
+        (Kind::RoleBinding, name.agent()),
+        (Kind::Secret, name.admin()),
+        (Kind::Service, name.main()),
+        (Kind::Service, name.headless()),
+        (Kind::EndpointSlice, name.main()),
+        (Kind::PodDisruptionBudget, name.main()),
+        (Kind::NetworkPolicy, name.main()),
+        (Kind::StatefulSet, name.main()),
+    ];
+    if cluster.spec.storage.shared_volume.claim.is_some() {
+        names.push((Kind::PersistentVolumeClaim, name.store()));
+    }
+    let gets = names.into_iter().map(|(kind, name)| async move {
+        let live = children.get(kind, &name).await?;
+        Ok::<_, RequestError>(live.map(|live| ((kind, name), live)))
+    });
+    let mut live: BTreeMap<_, _> = try_join_all(gets).await?.into_iter().flatten().collect();
+    let ours = format!("{}={},{}={}", labels::INSTANCE, name.name, labels::MANAGED_BY, labels::MANAGER);
+    for object in children.list(Kind::ConfigMap, &ours).await? {
+        if let Some(name) = object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned) {
+            live.insert((Kind::ConfigMap, name), object);
+        }
+    }
+    Ok(live)
+}
+
+async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView, RequestError> {
+    let Some(claim) = children.get(Kind::PersistentVolumeClaim, &cluster.claim()).await? else {
+        return Ok(ClaimView::Missing);
+    };
+    let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok(ClaimView::Found {
+        access_modes: modes.map(|list| list.iter().map(text).collect()).unwrap_or_default(),
+        phase: claim.pointer("/status/phase").map(text).unwrap_or_default(),
+    })
+}
+
+async fn secret_problems(children: &Children, cluster: &ValidCluster) -> Result<Vec<String>, RequestError> {
+    let auth = &cluster.spec.auth;
+    let wanted = [
+        ("spec.auth.usersSecret", auth.users_secret.as_ref(), &[][..]),
+        ("spec.auth.adminSecret", auth.admin_secret.as_ref(), &["username", "password"][..]),
+    ];
+    let mut problems = Vec::new();
+    for (field, secret, keys) in wanted {
+        let Some(secret) = secret else { continue };
+        let namespace = &cluster.name.namespace;
+        match children.get(Kind::Secret, &secret.name).await? {
+            None => problems.push(format!("{field}: Secret {} does not exist in namespace {namespace}; create it", secret.name)),
+            Some(live) => {
+                let has = |key: &&&str| live.get("data").and_then(|data| data.get(**key)).is_none();
+                if let Some(key) = keys.iter().find(has) {
+                    problems.push(format!("{field}: Secret {} has no key {key}; add it", secret.name));
+                }
+            }
+        }
+    }
+    Ok(problems)
+}
+
+async fn pods<R: Reports>(
+    client: &Client,
+    reports: &R,
+    cluster: &ValidCluster,
+) -> Result<Vec<PodView>, RequestError> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.name.namespace);
+    let params = ListParams::default().labels(&selector_text(&cluster.name));
+    let list = request("list pods".to_owned(), api.list(&params)).await?;
+    let views = list.items.iter().filter(|pod| is_ours(cluster, pod)).map(|pod| view(reports, pod));
+    let mut views = join_all(views).await;
+    views.sort_by_key(|pod| (cluster.name.ordinal(&pod.name), pod.name.clone()));
+    Ok(views)
+}
+
+/// The StatefulSet's pods, not something that borrowed its labels.
+fn is_ours(cluster: &ValidCluster, pod: &Pod) -> bool {
+    let of_set = pod.owner_references().iter().any(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main());
+    of_set && cluster.name.ordinal(&pod.name_any()).is_some()
+}
+
+pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
+    let status = pod.status.clone().unwrap_or_default();
+    let spec = pod.spec.clone().unwrap_or_default();
+    let addresses: Vec<String> = status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).collect();
+    let container = container(pod);
+    let report = match (&container, addresses.first().and_then(|address| address.parse().ok())) {
+        (ContainerView::Running, Some(address)) => reports.report(address).await,
+        (ContainerView::Running, None) => ReportView::Silent("the pod has no address".to_owned()),
+        (ContainerView::NotRunning { .. }, _) => ReportView::Silent("the container does not run".to_owned()),
+    };
+    let mounted = spec.volumes.iter().flatten().find(|volume| volume.name == "config");
+    PodView {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        revision: pod.annotations().get(labels::TEMPLATE_HASH).cloned().unwrap_or_default(),
+        node: spec.node_name,
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        role_label: pod.labels().get(labels::ROLE).cloned(),
+        ports_annotation: pod.annotations().get(pod::PORTS_ANNOTATION).cloned(),
+        config_map: mounted.and_then(|volume| volume.config_map.as_ref()).map(|source| source.name.clone()),
+        addresses,
+        container,
+        report,
+    }
+}
+
+fn container(pod: &Pod) -> ContainerView {
+    let status = pod.status.as_ref();
+    let of = |statuses: Option<&Vec<ContainerStatus>>| statuses.cloned().unwrap_or_default();
+    let containers = of(status.and_then(|status| status.container_statuses.as_ref()));
+    let broker = containers.iter().find(|container| container.name == pod::BROKER);
+    let state = broker.and_then(|container| container.state.clone()).unwrap_or_default();
+    if state.running.is_some() {
+        return ContainerView::Running;
+    }
+    let init = of(status.and_then(|status| status.init_container_statuses.as_ref()));
+    let waiting = init
+        .iter()
+        .chain(&containers)
+        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+        .find(|waiting| waiting.reason.as_deref() != Some("PodInitializing"));
+    if let Some(waiting) = waiting {
+        let reason = waiting.reason.clone().unwrap_or_default();
+        let message = waiting.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+        return ContainerView::NotRunning { stuck: STUCK.contains(&reason.as_str()), why: format!("{reason}{message}") };
+    }
+    if let Some(ended) = state.terminated {
+        let reason = ended.reason.unwrap_or_default();
+        return ContainerView::NotRunning { why: format!("its container ended: {reason} ({})", ended.exit_code), stuck: false };
+    }
+    let conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let unscheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+    let why = unscheduled.map_or_else(
+        || "its container is being started".to_owned(),
+        |condition| format!("it cannot be scheduled: {}", condition.message.clone().unwrap_or_default()),
+    );
+    ContainerView::NotRunning { why, stuck: false }
+}

@@ -1,0 +1,149 @@
+//! One pass over one cluster, from top to bottom.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use kube::{
+    Client, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder},
+};
+
+use super::{carry_out::carry_out, observe::observe, publish::publish, reports::Reports};
+use crate::{
+    api::v1alpha1::BrokerCluster,
+    clock,
+    core::{
+        lock::Group,
+        observed::Observed,
+        plan::{Plan, plan},
+        status,
+        validate::validate,
+    },
+    kube_ext::RequestError,
+    resources::Settings,
+    telemetry::operator_metrics::OperatorMetrics,
+};
+
+/// What every pass needs.
+pub struct Context<R> {
+    /// The API server.
+    pub client: Client,
+    /// The agents.
+    pub reports: R,
+    /// For Events.
+    pub recorder: Recorder,
+    /// What the operator adds to specs.
+    pub settings: Settings,
+    /// Counters.
+    pub metrics: OperatorMetrics,
+    /// Since when a record has disagreed with the proven master, by the cluster's uid. Losing it
+    /// delays a repair by two seconds, nothing else.
+    pub disagreements: Mutex<HashMap<String, Timestamp>>,
+}
+
+/// Why a pass failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request to the API server failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The object does not match its schema.
+    #[error("the BrokerCluster does not match its schema: {0}")]
+    Malformed(String),
+}
+
+impl Error {
+    /// A short constant name for metrics.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Request(error) => error.category(),
+            Self::Malformed(_) => "malformed",
+        }
+    }
+}
+
+/// One pass. Status is published whether or not the writes succeeded.
+///
+/// # Errors
+/// The first request that failed; the pass is repeated then.
+pub async fn reconcile<R: Reports>(
+    object: Arc<DeserializeGuard<BrokerCluster>>,
+    context: Arc<Context<R>>,
+) -> Result<Action, Error> {
+    let started = tokio::time::Instant::now();
+    let result = match &object.0 {
+        Err(invalid) => Err(Error::Malformed(invalid.to_string())),
+        Ok(cluster) if cluster.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
+        Ok(cluster) => pass(cluster, &context).await,
+    };
+    context.metrics.reconciled(result.as_ref().err().map(Error::category), started.elapsed());
+    result
+}
+
+/// What to do after a failed pass.
+pub fn retry<R>(_: Arc<DeserializeGuard<BrokerCluster>>, error: &Error, _: Arc<Context<R>>) -> Action {
+    tracing::warn!(%error, "a pass failed");
+    match error {
+        Error::Malformed(_) => Action::await_change(),
+        Error::Request(error) if error.is_conflict() => Action::requeue(Duration::from_millis(200)),
+        Error::Request(_) => Action::requeue(Duration::from_secs(5)),
+    }
+}
+
+async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Result<Action, Error> {
+    let previous = object.status.as_ref();
+    let now = clock::now();
+    let cluster = match validate(object) {
+        Ok(cluster) => cluster,
+        Err(problems) => {
+            let status = status::rejected(&problems, object.metadata.generation, previous, now);
+            publish(&context.client, &context.recorder, object, &status).await?;
+            return Ok(Action::requeue(jittered(crate::core::plan::LATER)));
+        }
+    };
+    let mut observed = observe(&context.client, &context.reports, &cluster, None).await?;
+    observed.disagreement_since = context.disagreement(&cluster.uid, &observed, now);
+    let plan = plan(&cluster, &observed, &context.settings, now);
+    tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
+    let outcome = carry_out(&context.client, &context.reports, &cluster, &plan).await;
+    let refused = outcome.as_ref().err().and_then(RequestError::refusal);
+    let status = status::status(&cluster, &observed, &plan.findings, refused.as_deref(), previous, now);
+    publish(&context.client, &context.recorder, object, &status).await?;
+    context.metrics.cluster(&object.namespace().unwrap_or_default(), &object.name_any(), &plan.findings.group);
+    outcome?;
+    Ok(Action::requeue(look_again(&plan)))
+}
+
+/// Work in hand is looked at soon; a settled group rarely, and not all groups at once.
+fn look_again(plan: &Plan) -> Duration {
+    if plan.look_again == crate::core::plan::LATER { jittered(plan.look_again) } else { plan.look_again }
+}
+
+fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(1.0 + rand::random::<f64>() / 2.0)
+}
+
+impl<R> Context<R> {
+    /// Remembers since when the record has not named the proven master.
+    fn disagreement(&self, uid: &str, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+        let lock = crate::core::lock::judge(observed);
+        let agrees = match crate::core::lock::group(observed, &lock) {
+            Group::Serving(master) => observed
+                .pod(&master)
+                .zip(observed.record.as_ref())
+                .is_some_and(|(pod, record)| record.leads_to(pod)),
+            Group::Dead | Group::InTransit(_) => true,
+        };
+        let mut since = self.disagreements.lock().unwrap_or_else(PoisonError::into_inner);
+        if agrees {
+            since.remove(uid);
+            return None;
+        }
+        Some(*since.entry(uid.to_owned()).or_insert(now))
+    }
+}

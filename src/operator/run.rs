@@ -1,0 +1,260 @@
+//! Wires the operator up: leader election, watches, the HTTP endpoints, a graceful end.
+
+use std::{
+    collections::HashMap,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use futures::StreamExt;
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+    discovery::v1::EndpointSlice,
+    networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::{
+    Api, Client, Config, Resource, ResourceExt,
+    api::PartialObjectMeta,
+    core::DeserializeGuard,
+    runtime::{
+        Config as ControllerConfig, Controller,
+        events::{Recorder, Reporter},
+        reflector::ObjectRef,
+        watcher,
+    },
+};
+use prometheus_client::registry::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    election::Candidate,
+    reconcile::{Context, reconcile, retry},
+    reports::HttpReports,
+};
+use crate::{
+    api::{labels, v1alpha1::BrokerCluster},
+    resources::Settings,
+    telemetry::{
+        operator_metrics::OperatorMetrics,
+        serve::{self, Probes},
+        tracing::{LogFormat, init},
+    },
+};
+
+/// Arguments of `tandem operator`.
+#[derive(Args, Clone, Debug)]
+pub struct OperatorArgs {
+    /// The image that brings the agent into broker pods: the operator's own.
+    #[arg(long, env = "TANDEM_AGENT_IMAGE")]
+    pub agent_image: String,
+    /// The operator's namespace: its Lease is there.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: String,
+    /// The operator's pod: its name in the Lease.
+    #[arg(long, env = "POD_NAME")]
+    pub pod: String,
+    /// Name of the Lease that elects one of several operators.
+    #[arg(long, default_value = "tandem-operator")]
+    pub lease: String,
+    /// Watch only this namespace; without it all.
+    #[arg(long, env = "TANDEM_WATCH_NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// Port of /livez, /readyz and /metrics.
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// How many clusters are worked on at once.
+    #[arg(long, default_value_t = 8)]
+    pub concurrency: u16,
+    /// Format of the log.
+    #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What is logged, such as `info` or `tandem=debug`.
+    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    pub log: String,
+}
+
+/// How long passes under way may take when the operator ends.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Runs the operator until it is told to end, or until it is no longer the leader.
+///
+/// # Errors
+/// When it cannot start.
+pub fn main(args: OperatorArgs) -> anyhow::Result<ExitCode> {
+    init(args.log_format, &args.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(run(args))
+}
+
+async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
+    let mut config = Config::infer().await.context("no access to a Kubernetes API server is configured")?;
+    // Retries belong to the passes; the client's own would hide an API server that is in trouble.
+    config.default_retry = false;
+    let client = Client::try_from(config)?;
+    let mut registry = Registry::default();
+    let metrics = OperatorMetrics::new(&mut registry);
+    let state = Arc::new(State { started: AtomicBool::new(false), registry });
+    let listener = serve::listen(args.port).await.with_context(|| format!("cannot listen on port {}", args.port))?;
+    let probes = Arc::clone(&state);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(serve::serve(listener, serve::routes(probes), std::future::pending()));
+    state.started.store(true, Ordering::Relaxed);
+
+    let mut candidate = Candidate::new(client.clone(), &args.namespace, &args.lease, identity(&args.pod));
+    tracing::info!("waiting to become leader");
+    let since = tokio::select! {
+        since = candidate.elected() => since,
+        () = asked_to_end() => return Ok(ExitCode::SUCCESS),
+    };
+    tracing::info!("leading");
+    metrics.leads(true);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let work = work(client, args, metrics, stopped);
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => anyhow::bail!("the watches ended"),
+        // Without the Lease another process may act at any moment: end at once, in the midst of it.
+        () = candidate.hold(since) => anyhow::bail!("the Lease was lost: another operator may lead now"),
+        () = asked_to_end() => {}
+    }
+    tracing::info!("ending: passes under way are finished first");
+    stop.send_replace(true);
+    if tokio::time::timeout(DRAIN, work).await.is_err() {
+        tracing::warn!("a pass did not end in time");
+    }
+    candidate.release().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names this process, not only this pod: a restarted container is another candidate.
+fn identity(pod: &str) -> String {
+    format!("{pod}_{:08x}", rand::random::<u32>())
+}
+
+async fn asked_to_end() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+}
+
+async fn work(
+    client: Client,
+    args: OperatorArgs,
+    metrics: OperatorMetrics,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) {
+    let reporter = Reporter { controller: labels::OPERATOR.to_owned(), instance: Some(args.pod.clone()) };
+    let context = Arc::new(Context {
+        client: client.clone(),
+        reports: HttpReports::new(),
+        recorder: Recorder::new(client.clone(), reporter),
+        settings: Settings { agent_image: args.agent_image.clone(), operator_namespace: args.namespace.clone() },
+        metrics,
+        disagreements: Mutex::new(HashMap::new()),
+    });
+    let until = async move {
+        // An error means that the sender is gone, which is an end too.
+        stopped.wait_for(|stop| *stop).await.map(drop).unwrap_or_default();
+    };
+    controller(&client, &args)
+        .graceful_shutdown_on(until)
+        .run(reconcile, retry, context)
+        .for_each(|_logged_by_retry| async {})
+        .await;
+}
+
+type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
+
+/// All watches. Children are watched by their metadata only: an event is a reason to look, not
+/// something to decide on.
+fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
+    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let scope = Scope { client: client.clone(), namespace: args.watch_namespace.clone(), ours };
+    let clusters = scope.api::<DeserializeGuard<BrokerCluster>>();
+    let controller = Controller::new(clusters, watcher::Config::default().any_semantic()).with_config(
+        ControllerConfig::default().concurrency(args.concurrency).debounce(Duration::from_millis(100)),
+    );
+    let controller = scope.watch::<StatefulSet>(controller);
+    let controller = scope.watch::<Pod>(controller);
+    let controller = scope.watch::<EndpointSlice>(controller);
+    let controller = scope.watch::<Service>(controller);
+    let controller = scope.watch::<ConfigMap>(controller);
+    let controller = scope.watch::<Secret>(controller);
+    let controller = scope.watch::<PersistentVolumeClaim>(controller);
+    let controller = scope.watch::<PodDisruptionBudget>(controller);
+    let controller = scope.watch::<NetworkPolicy>(controller);
+    let controller = scope.watch::<ServiceAccount>(controller);
+    let controller = scope.watch::<Role>(controller);
+    scope.watch::<RoleBinding>(controller)
+}
+
+struct Scope {
+    client: Client,
+    namespace: Option<String>,
+    ours: watcher::Config,
+}
+
+impl Scope {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+
+    /// Looks at a cluster when something with its label changes, ours or not.
+    fn watch<K>(&self, controller: Clusters) -> Clusters
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        controller.watches(self.api::<PartialObjectMeta<K>>(), self.ours.clone(), |object| {
+            let name = object.labels().get(labels::INSTANCE)?;
+            Some(ObjectRef::new(name).within(&object.namespace()?))
+        })
+    }
+}
+
+struct State {
+    started: AtomicBool,
+    registry: Registry,
+}
+
+impl Probes for State {
+    fn live(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A process that waits to become leader is ready: it would take over.
+    fn ready(&self) -> Result<(), String> {
+        if self.started.load(Ordering::Relaxed) { Ok(()) } else { Err("starting".to_owned()) }
+    }
+
+    fn metrics(&self) -> Result<String, String> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+}

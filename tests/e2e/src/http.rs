@@ -1,0 +1,28 @@
+//! A small JSON client for programs in pods.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use http_body_util::{BodyExt, Empty};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde_json::Value;
+
+/// One request, answered with JSON.
+///
+/// # Errors
+/// When there is no such answer in time.
+pub async fn json(method: Method, url: &str, limit: Duration) -> Result<Value> {
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+    let request = Request::builder().method(method).uri(url).body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = client.request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok::<_, anyhow::Error>((status, body))
+    };
+    let (status, body) =
+        tokio::time::timeout(limit, exchange).await.with_context(|| format!("{url}: no answer in time"))?.context(url.to_owned())?;
+    ensure!(status.is_success(), "{url}: {status}: {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).with_context(|| format!("{url}: not JSON"))
+}

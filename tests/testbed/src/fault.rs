@@ -1,0 +1,107 @@
+//! Faults of a node's network, made with packet filter rules in the node's own namespace.
+
+use anyhow::Result;
+
+use crate::layout::{APISERVER, NodeLayout, STORAGE};
+use crate::{network, shell};
+
+/// What a node is cut off from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum From {
+    /// The API server, in both directions; other nodes, DNS and storage stay reachable.
+    Api,
+    /// The storage server's address.
+    Storage,
+    /// Everything: the node's cable is unplugged.
+    All,
+}
+
+impl From {
+    fn table(self) -> Option<&'static str> {
+        match self {
+            From::Api => Some("tandem-cut-api"),
+            From::Storage => Some("tandem-cut-storage"),
+            From::All => None,
+        }
+    }
+
+    /// The API server is cut off by port, because programs in the control plane's namespace share
+    /// its address: a test's client there must still reach the node's pods.
+    fn drops(self) -> Vec<String> {
+        match self {
+            From::Api => vec![
+                format!("ip daddr {APISERVER} tcp dport 6443"),
+                format!("ip saddr {APISERVER} tcp sport 6443"),
+                format!("ip saddr {APISERVER} tcp dport 10250"),
+                format!("ip daddr {APISERVER} tcp sport 10250"),
+            ],
+            From::Storage => {
+                vec![format!("ip daddr {STORAGE}"), format!("ip saddr {STORAGE}")]
+            }
+            From::All => Vec::new(),
+        }
+    }
+}
+
+/// Cuts the node off; it may be already.
+pub fn cut(node: &NodeLayout, from: From) -> Result<()> {
+    match from.table() {
+        Some(table) => filter(node, &ruleset(table, &from.drops())),
+        None => network::unplug(node),
+    }
+}
+
+/// Undoes every cut.
+pub fn heal(node: &NodeLayout, nodes: u8) -> Result<()> {
+    for table in [From::Api, From::Storage].into_iter().filter_map(From::table) {
+        // Deleting what may not exist is an error; what was just added can be deleted.
+        filter(node, &format!("add table inet {table}; delete table inet {table}"))?;
+    }
+    network::plug(node, nodes)
+}
+
+/// What the node is cut off from now.
+pub fn active(node: &NodeLayout) -> Result<Vec<From>> {
+    let mut list = network::command(&node.network(), "nft");
+    let tables = shell::output(list.args(["list", "tables"]))?;
+    let mut cuts: Vec<From> = [From::Api, From::Storage]
+        .into_iter()
+        .filter(|from| from.table().is_some_and(|table| tables.contains(table)))
+        .collect();
+    if !network::is_plugged(node)? {
+        cuts.push(From::All);
+    }
+    Ok(cuts)
+}
+
+/// The node's own packets pass `input` and `output`, its pods' pass `forward`; by then a service's
+/// address has been replaced by the server's, so the server's address is what the rules see.
+fn ruleset(table: &str, drops: &[String]) -> String {
+    let mut rules =
+        format!("add table inet {table}; delete table inet {table}; add table inet {table}");
+    for hook in ["input", "output", "forward"] {
+        rules.push_str(&format!(
+            "; add chain inet {table} {hook} {{ type filter hook {hook} priority 0; }}"
+        ));
+        for drop in drops {
+            rules.push_str(&format!("; add rule inet {table} {hook} {drop} drop"));
+        }
+    }
+    rules
+}
+
+fn filter(node: &NodeLayout, rules: &str) -> Result<()> {
+    shell::run(network::command(&node.network(), "nft").arg(rules))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_covers_pods_as_well() {
+        let rules = ruleset("t", &From::Storage.drops());
+        assert!(rules.contains("hook forward"), "{rules}");
+        assert!(rules.contains("forward ip daddr 172.30.0.2 drop"), "{rules}");
+    }
+}

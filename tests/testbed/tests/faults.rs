@@ -1,0 +1,161 @@
+//! Each fault does what it says, to a node and to its pods, and can be undone.
+//!
+//! Needs what a bed needs (root, Linux) and fails without it.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use testbed::layout::{APISERVER, DNS, STORAGE};
+use testbed::{Bed, Component, From, Options, PodProcess, images, network, shell, wait};
+
+const NAME: &str = "faults";
+const STORAGE_PORT: u16 = 2049;
+const API_SERVICE: (&str, u16) = ("10.96.0.1", 443);
+
+#[test]
+fn faults_do_what_they_say() {
+    Bed::remove(NAME).unwrap();
+    let bed = Bed::up(&Options {
+        name: NAME.to_owned(),
+        nodes: Some(2),
+        program: Some(env!("CARGO_BIN_EXE_testbed").into()),
+        ..Options::default()
+    })
+    .unwrap();
+    // Connections are made by the kernel: nobody needs to accept them.
+    let _storage = network::inside(&bed.layout().network(), || {
+        Ok(TcpListener::bind((STORAGE, STORAGE_PORT))?)
+    })
+    .unwrap();
+    run_pod(&bed, 1);
+    run_pod(&bed, 2);
+
+    entering(&bed);
+    cut_from_storage(&bed);
+    cut_from_api(&bed);
+    cut_from_everything(&bed);
+    power_loss(&bed);
+    control_plane_faults(&bed);
+    bed.down().unwrap();
+}
+
+/// The ways into the bed's namespaces.
+fn entering(bed: &Bed) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            bed.enter_network().unwrap();
+            for server in [(APISERVER, 6443), API_SERVICE] {
+                // Outside, a gateway may accept any connection: only the own address tells.
+                let own = TcpStream::connect(server).unwrap().local_addr().unwrap().ip();
+                assert_eq!(own.to_string(), APISERVER);
+            }
+        });
+    });
+    let mut first = bed.node(1).unwrap().command("cat").unwrap();
+    assert_eq!(shell::output(first.arg("/proc/1/comm")).unwrap(), "testbed\n");
+}
+
+fn cut_from_storage(bed: &Bed) {
+    let node = bed.node(1).unwrap();
+    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+    node.cut(From::Storage).unwrap();
+    assert_eq!(node.cuts().unwrap(), [From::Storage]);
+    assert!(!reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+    assert!(reaches(bed, 1, API_SERVICE));
+    assert!(reaches(bed, 2, (STORAGE, STORAGE_PORT)));
+    node.heal().unwrap();
+    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+}
+
+fn cut_from_api(bed: &Bed) {
+    let node = bed.node(1).unwrap();
+    assert!(reaches(bed, 1, API_SERVICE));
+    node.cut(From::Api).unwrap();
+    assert!(!reaches(bed, 1, API_SERVICE));
+    assert!(!reaches(bed, 1, (APISERVER, 6443)));
+    assert!(reaches(bed, 1, (DNS, 53)));
+    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+    assert!(reaches(bed, 2, API_SERVICE));
+    node.heal().unwrap();
+    assert!(reaches(bed, 1, API_SERVICE));
+}
+
+fn cut_from_everything(bed: &Bed) {
+    let node = bed.node(2).unwrap();
+    node.cut(From::All).unwrap();
+    assert!(!reaches(bed, 2, (STORAGE, STORAGE_PORT)));
+    assert!(!reaches(bed, 2, API_SERVICE));
+    assert!(!processes(bed, 2).is_empty());
+    node.heal().unwrap();
+    assert!(node.cuts().unwrap().is_empty());
+    assert!(reaches(bed, 2, API_SERVICE));
+}
+
+fn power_loss(bed: &Bed) {
+    let node = bed.node(1).unwrap();
+    let before = processes(bed, 1);
+    node.power_off().unwrap();
+    assert!(!node.is_on().unwrap());
+    assert!(processes(bed, 1).is_empty());
+    assert!(before.iter().all(|process| !process.process.is_alive().unwrap()));
+    // Off is not worse than off.
+    node.power_off().unwrap();
+
+    node.power_on().unwrap();
+    wait::until("the pod to run again", Duration::from_secs(60), || {
+        Ok(container(bed, 1)?.map(drop))
+    })
+    .unwrap();
+    assert!(reaches(bed, 1, API_SERVICE));
+}
+
+fn control_plane_faults(bed: &Bed) {
+    let answers = || bed.kubectl(&["get", "nodes", "--request-timeout=2s"]).is_ok();
+    let apiserver = bed.component(Component::Apiserver);
+    apiserver.freeze().unwrap();
+    assert!(!answers());
+    apiserver.thaw().unwrap();
+    assert!(answers());
+    apiserver.stop().unwrap();
+    assert!(!answers());
+    apiserver.start().unwrap();
+    assert!(answers());
+}
+
+fn pod(node: u8) -> String {
+    format!("idle-{node}")
+}
+
+fn run_pod(bed: &Bed, node: u8) {
+    let overrides = format!(r#"{{"spec": {{"nodeName": "n{node}"}}}}"#);
+    let image = format!("--image={}", images::CLASSIC);
+    let overrides = format!("--overrides={overrides}");
+    let options = ["--image-pull-policy=Never", "--command", "--", "sleep", "1000000"];
+    bed.kubectl(&[&["run", &pod(node), &image, &overrides], &options[..]].concat()).unwrap();
+    let name = format!("pod/{}", pod(node));
+    bed.kubectl(&["wait", &name, "--for=condition=Ready", "--timeout=60s"]).unwrap();
+}
+
+fn processes(bed: &Bed, node: u8) -> Vec<PodProcess> {
+    let uid = bed.kubectl(&["get", "pod", &pod(node), "-o", "jsonpath={.metadata.uid}"]).unwrap();
+    bed.processes_of_pod(&uid).unwrap()
+}
+
+/// The process of the pod's only container.
+fn container(bed: &Bed, node: u8) -> Result<Option<PodProcess>> {
+    Ok(processes(bed, node).into_iter().find(|process| process.name == "sleep"))
+}
+
+/// Whether the pod on this node can connect to the address, within two seconds.
+fn reaches(bed: &Bed, node: u8, (host, port): (&str, u16)) -> bool {
+    let process = container(bed, node).unwrap().expect("the pod runs");
+    Command::new("nsenter")
+        .arg(format!("--net=/proc/{}/ns/net", process.process.pid()))
+        .args(["timeout", "2", "bash", "-c", &format!("</dev/tcp/{host}/{port}")])
+        .output()
+        .unwrap()
+        .status
+        .success()
+}
