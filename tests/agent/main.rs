@@ -23,7 +23,7 @@ use tandem::broker::report::{AgentState, ExitReason, LockView};
 use crate::api::FakeApi;
 use crate::pod::{Fault, Group};
 
-/// With real brokers: `CLASSIC_JARS` names a directory with the jars of ActiveMQ Classic.
+/// With real brokers: `CLASSIC_JARS` names a directory with the jars of `ActiveMQ` Classic.
 #[test]
 #[ignore = "needs Java and the directory CLASSIC_JARS"]
 fn real_brokers_fail_over() {
@@ -67,7 +67,8 @@ fn an_idle_agent_costs_little() {
     std::thread::sleep(span);
     for (name, pod, before) in [("master", &first, before.0), ("standby", &second, before.1)] {
         let now = pod.cost();
-        let processor = (now.processor - before.processor).as_secs_f64() / span.as_secs_f64();
+        let processor =
+            now.processor.saturating_sub(before.processor).as_secs_f64() / span.as_secs_f64();
         println!("{name}: {} KiB, {:.2} % of a processor", now.kibibytes, 100.0 * processor);
         assert!(now.kibibytes < 12 << 10);
         assert!(processor < 0.01);
@@ -185,7 +186,7 @@ fn the_installed_copy_runs() {
     for _ in 0..2 {
         let mut install = Command::new(env!("CARGO_BIN_EXE_tandem"));
         assert!(
-            install.arg("install").arg("--to").arg(&directory.path()).status().unwrap().success()
+            install.arg("install").arg("--to").arg(directory.path()).status().unwrap().success()
         );
     }
     let copy = directory.path().join("tandem");
