@@ -173,6 +173,17 @@ fn a_broker_whose_output_nobody_reads_goes_on() {
 }
 
 #[test]
+fn a_frozen_standby_is_killed_once_it_leaves_a_free_lock_alone() {
+    let api = FakeApi::start();
+    let group = Group::new("frozen-standby", &api);
+    let (first, second) = group.master_and_standby();
+    second.inflict(Fault::Freeze);
+    first.inflict(Fault::KillAgent);
+    api.wait_for("the other pod", SOON, |api| api.target() == "frozen-standby-1");
+    assert_eq!(second.report().last_exit.unwrap().reason, ExitReason::BrokerHung);
+}
+
+#[test]
 fn it_runs_as_process_one_only() {
     let output = Command::new(env!("CARGO_BIN_EXE_tandem")).arg("agent").output().unwrap();
     assert!(!output.status.success());
