@@ -240,6 +240,7 @@ impl Pod {
             Fault::KillAgent => {
                 kill(self.agent(), Signal::SIGKILL).unwrap();
                 self.process.borrow_mut().wait().unwrap();
+                self.end_brokers();
             }
             Fault::TouchLock => fs::File::open(&self.lock)
                 .unwrap()
@@ -300,6 +301,14 @@ impl Pod {
         found[0]
     }
 
+    /// What the end of an agent that is process 1 does to its broker.
+    fn end_brokers(&self) {
+        for broker in self.brokers() {
+            let sent = kill(broker, Signal::SIGKILL);
+            assert!(matches!(sent, Ok(()) | Err(nix::errno::Errno::ESRCH)), "{sent:?}");
+        }
+    }
+
     fn probe(&self) -> Pid {
         let agent = self.agent();
         let found = processes(|arguments| arguments.get(1).is_some_and(|word| word == "probe"));
@@ -328,12 +337,7 @@ impl Drop for Pod {
             drop(process.kill());
             drop(process.wait());
         }
-        for broker in self.brokers() {
-            assert!(matches!(
-                kill(broker, Signal::SIGKILL),
-                Ok(()) | Err(nix::errno::Errno::ESRCH)
-            ));
-        }
+        self.end_brokers();
     }
 }
 
