@@ -141,7 +141,8 @@ impl ApiServer {
                 409 => ApiError::Conflict,
                 _ => ApiError::Refused(status.to_string()),
             },
-            Ok(Err(error)) => ApiError::Unreachable(error.to_string()),
+            // With its causes: the outermost only says that something failed.
+            Ok(Err(error)) => ApiError::Unreachable(format!("{:#}", anyhow::Error::from(error))),
             Err(_) => ApiError::Unreachable(format!("nothing in {deadline:?}")),
         };
         if matches!(outcome, ApiError::Unreachable(_)) {

@@ -58,8 +58,9 @@ pub struct AgentArgs {
     /// Format of the agent's own log; the broker's lines are passed on as they are.
     #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What the agent logs, such as `info` or `tandem=debug`.
-    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    /// What the agent logs, such as `info` or `tandem=debug`. The API client is kept silent: what it
+    /// would repeat with each attempt, the agent says once.
+    #[arg(long, default_value = "info,kube_client=off", env = "TANDEM_LOG")]
     pub log: String,
     /// Port of /livez, /readyz, /v1/report and /metrics.
     #[arg(long, default_value_t = AGENT_PORT)]
