@@ -17,6 +17,8 @@ use crate::broker::settings::RecordPort;
 const HIGHEST_EPOCH: u64 = 1 << 53;
 /// The value of [`labels::APP_NAME`].
 const APP: &str = "activemq";
+/// The value of [`labels::COMPONENT`].
+const COMPONENT: &str = "broker";
 
 /// Why a record cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -177,6 +179,7 @@ pub fn shell(author: &Author) -> Value {
                 labels::SLICE_MANAGED_BY: labels::GROUP,
                 labels::APP_NAME: APP,
                 labels::INSTANCE: author.cluster,
+                labels::COMPONENT: COMPONENT,
                 labels::MANAGED_BY: labels::MANAGER,
             },
         },

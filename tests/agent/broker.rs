@@ -18,7 +18,17 @@ pub const PORT: &str = "FAKE_BROKER_PORT";
 /// Half of the keep-alive period is the poll period.
 pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
 
+/// Set for a broker that logs without end.
+pub const NOISE: &str = "FAKE_BROKER_NOISE";
+
 pub fn main() {
+    if env::var_os(NOISE).is_some() {
+        spawn(|| {
+            loop {
+                println!("{}", "noise ".repeat(200));
+            }
+        });
+    }
     let path = env::var(LOCK).unwrap();
     let port: u16 = env::var(PORT).unwrap().parse().unwrap();
     let keep_alive = Duration::from_millis(env::var(KEEP_ALIVE).unwrap().parse().unwrap());

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,16 +27,27 @@ const SOON: Duration = Duration::from_secs(30);
 pub enum Fault {
     Kill,
     Freeze,
+    FreezeProbe,
+    ThawProbe,
     KillAgent,
     TouchLock,
     ReplaceLock,
     DeleteLock,
 }
 
+/// What agent and helper process cost together.
+pub struct Cost {
+    pub kibibytes: u64,
+    pub processor: Duration,
+}
+
 pub struct Group {
     name: String,
     directory: TempDir,
     kubeconfig: PathBuf,
+    keep_alive: u64,
+    /// Directory with the jars of a real broker.
+    jars: Option<String>,
 }
 
 pub struct Pod {
@@ -52,7 +63,43 @@ impl Group {
         fs::create_dir(directory.path().join("store")).unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        Self { name: name.to_owned(), directory, kubeconfig }
+        let (keep_alive, jars) = (KEEP_ALIVE, None);
+        Self { name: name.to_owned(), directory, kubeconfig, keep_alive, jars }
+    }
+
+    /// Real brokers from the jars in this directory, with the default periods.
+    pub fn real(name: &str, api: &FakeApi, jars: String) -> Self {
+        Self { keep_alive: 1000, jars: Some(jars), ..Self::new(name, api) }
+    }
+
+    fn child(&self, config: &Path, greeting: u16, marker: &str) -> serde_json::Value {
+        let Some(jars) = &self.jars else {
+            return json!({
+                "program": std::env::current_exe().unwrap(),
+                "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
+            });
+        };
+        let store = self.directory.path().join("store");
+        let xml = include_str!("activemq.xml")
+            .replace("STORE", store.to_str().unwrap())
+            .replace("DATA", config.to_str().unwrap())
+            .replace("KEEP_ALIVE", &self.keep_alive.to_string())
+            .replace("POLL", &(self.keep_alive / 2).to_string())
+            .replace("PORT", &greeting.to_string());
+        fs::write(config.join("activemq.xml"), xml).unwrap();
+        fs::write(config.join("log4j2.properties"), include_str!("log4j2.properties")).unwrap();
+        let config = config.display();
+        json!({"program": "java", "arguments": [
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            format!("{jars}/*"),
+            format!("-Dlog4j2.configurationFile={config}/log4j2.properties"),
+            format!("-Dmarker={marker}"),
+            "org.apache.activemq.console.Main",
+            "start",
+            format!("xbean:file:{config}/activemq.xml"),
+        ]})
     }
 
     pub fn master_and_standby(&self) -> (Pod, Pod) {
@@ -73,6 +120,15 @@ impl Group {
     }
 
     pub fn pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[], Stdio::inherit())
+    }
+
+    /// A pod whose broker logs without end, and whose output nobody reads.
+    pub fn noisy_pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[(broker::NOISE, "1")], Stdio::piped())
+    }
+
+    fn pod_with(&self, ordinal: u16, environment: &[(&str, &str)], output: Stdio) -> Pod {
         let root = self.directory.path();
         let name = format!("{}-{ordinal}", self.name);
         let config = root.join(&name);
@@ -86,16 +142,13 @@ impl Group {
         let settings = json!({
             "schema": 1,
             "cluster": self.name,
-            "child": {
-                "program": std::env::current_exe().unwrap(),
-                "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
-            },
+            "child": self.child(&config, greeting, &marker),
             "lock": {"file": {
-                "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
+                "path": lock, "pollMillis": self.keep_alive / 2, "keepAliveMillis": self.keep_alive,
             }},
             "greeting": {"openWire": {"port": greeting}},
             "ports": [{"name": "openwire", "port": 61616}],
-            "hangTimeoutMillis": 1500,
+            "hangTimeoutMillis": 5 * self.keep_alive,
             "stopGraceMillis": 5000,
             "epochFloor": root.join("store/epoch"),
             "credentials": {"admin": secret, "users": null, "output": config},
@@ -111,12 +164,13 @@ impl Group {
                 ("POD_IPS", &format!("10.0.0.{}", ordinal + 1)),
                 ("NODE_NAME", "node"),
                 (broker::PORT, &greeting.to_string()),
-                (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
+                (broker::KEEP_ALIVE, &self.keep_alive.to_string()),
             ])
             .env(broker::LOCK, &lock)
             .env("KUBECONFIG", &self.kubeconfig)
             .env_remove("KUBERNETES_SERVICE_HOST")
-            .stdout(Stdio::inherit())
+            .envs(environment.iter().copied())
+            .stdout(output)
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
@@ -153,6 +207,13 @@ impl Pod {
         self.get("/readyz").unwrap().0 == 200
     }
 
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = self.get("/metrics").unwrap().1;
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
+    }
+
     pub fn wait_for(&self, state: AgentState) -> Report {
         self.wait_until(&format!("{state:?}"), |report| report.state == state)
     }
@@ -174,9 +235,12 @@ impl Pod {
         match fault {
             Fault::Kill => kill(self.broker(), Signal::SIGKILL).unwrap(),
             Fault::Freeze => kill(self.broker(), Signal::SIGSTOP).unwrap(),
+            Fault::FreezeProbe => kill(self.probe(), Signal::SIGSTOP).unwrap(),
+            Fault::ThawProbe => kill(self.probe(), Signal::SIGCONT).unwrap(),
             Fault::KillAgent => {
                 kill(self.agent(), Signal::SIGKILL).unwrap();
                 self.process.borrow_mut().wait().unwrap();
+                self.end_brokers();
             }
             Fault::TouchLock => fs::File::open(&self.lock)
                 .unwrap()
@@ -199,6 +263,29 @@ impl Pod {
         start.elapsed()
     }
 
+    pub fn cost(&self) -> Cost {
+        let agent = self.agent();
+        let all =
+            processes(|arguments| arguments.first().is_some_and(|name| name.ends_with("tandem")));
+        let both: Vec<_> =
+            all.into_iter().filter(|&pid| pid == agent || parent(pid) == Some(agent)).collect();
+        assert_eq!(both.len(), 2);
+        let memory = |pid: &Pid, kind: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with(kind)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        // Both map the same binary; its pages are in memory once.
+        let own: u64 = both.iter().map(|pid| memory(pid, "RssAnon:")).sum();
+        let shared = both.iter().map(|pid| memory(pid, "RssFile:")).max().unwrap();
+        // The first number of schedstat: nanoseconds on a processor.
+        let nanos = both.iter().map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+            stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        Cost { kibibytes: own + shared, processor: Duration::from_nanos(nanos.sum()) }
+    }
+
     fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
@@ -209,9 +296,28 @@ impl Pod {
     }
 
     fn broker(&self) -> Pid {
-        let found = processes(|arguments| arguments.last() == Some(&self.marker));
+        let found = self.brokers();
         assert_eq!(found.len(), 1, "{found:?}");
         found[0]
+    }
+
+    /// What the end of an agent that is process 1 does to its broker.
+    fn end_brokers(&self) {
+        for broker in self.brokers() {
+            let sent = kill(broker, Signal::SIGKILL);
+            assert!(matches!(sent, Ok(()) | Err(nix::errno::Errno::ESRCH)), "{sent:?}");
+        }
+    }
+
+    fn probe(&self) -> Pid {
+        let agent = self.agent();
+        let found = processes(|arguments| arguments.get(1).is_some_and(|word| word == "probe"));
+        found.into_iter().find(|&pid| parent(pid) == Some(agent)).expect("the helper runs")
+    }
+
+    fn brokers(&self) -> Vec<Pid> {
+        let marked = format!("-Dmarker={}", self.marker);
+        processes(|arguments| arguments.last() == Some(&self.marker) || arguments.contains(&marked))
     }
 
     fn agent(&self) -> Pid {
@@ -231,12 +337,7 @@ impl Drop for Pod {
             drop(process.kill());
             drop(process.wait());
         }
-        for broker in processes(|arguments| arguments.last() == Some(&self.marker)) {
-            assert!(matches!(
-                kill(broker, Signal::SIGKILL),
-                Ok(()) | Err(nix::errno::Errno::ESRCH)
-            ));
-        }
+        self.end_brokers();
     }
 }
 

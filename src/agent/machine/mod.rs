@@ -20,6 +20,8 @@
 //!     politely: a polite stop writes to a store that may be another's by now;
 //!   - it hangs: it greeted once, then not for `hangTimeout`, and two attempts in a row failed
 //!     since (a node that thaws must not judge by the time it slept);
+//!   - as a standby it leaves a free lock alone for longer than `hangTimeout`, poll and keep-alive
+//!     together: nobody else would end a frozen standby, and without it nobody takes over;
 //!   - a polite stop lasted longer than its grace.
 //!
 //!   Never for slowness before the first greeting, and never because a probe gave no answer:
@@ -27,7 +29,7 @@
 //!   clock is to enter by [`Input::Storage`]).
 //! * **Promote**: the child runs, the lock is its, and it greets; all three seen since its start.
 //!   Again whenever the record is seen not to name it while all three still hold.
-//! * **Empty record**: the pod was told to end, its child is gone, the record named it, and no newer
+//! * **Empty record**: the pod was told to end, its child is gone, it began a promotion, and no newer
 //!   epoch came within 2 s of the child's end.
 //! * **Exit**: the pod was told to end and no child is left.
 //!
@@ -41,7 +43,7 @@ mod state;
 mod words;
 
 pub use state::State;
-use state::{FileGate, HandoverGate, Phase, Serving, Waiting, Why};
+use state::{FileGate, FreeLock, HandoverGate, Phase, Serving, Waiting, Why};
 pub use words::{
     Act, Child, ChildEvent, Deadline, Input, LogSign, MAX_FAILURES, Peers, RecordView, StorageView,
 };
@@ -89,20 +91,42 @@ fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     match view {
         LockView::Unknown => {}
         LockView::Mine(_) => {
-            if state.running() && matches!(state.phase, Phase::Starting | Phase::Standby) {
-                acts.extend([Act::Disarm(Deadline::Settle), Act::Disarm(Deadline::Health)]);
+            if state.running() && matches!(state.phase, Phase::Starting | Phase::Standby(_)) {
+                let over = [Deadline::Settle, Deadline::Take, Deadline::Health];
+                acts.extend(over.map(Act::Disarm));
                 state.phase = Phase::Promoting;
             }
         }
         LockView::Other => {
-            if let Phase::Waiting(waiting) = &mut state.phase {
-                waiting.handover = HandoverGate::Open;
+            match &mut state.phase {
+                Phase::Waiting(waiting) => waiting.handover = HandoverGate::Open,
+                Phase::Standby(free) if *free != FreeLock::No => {
+                    *free = FreeLock::No;
+                    acts.push(Act::Disarm(Deadline::Take));
+                }
+                _ => {}
             }
             lose_lock_if_held(state, acts);
         }
         // A broker that stops lets go of its lock when its store is closed.
         LockView::Free if matches!(state.phase, Phase::SteppingDown { .. }) => {}
-        LockView::Free => lose_lock_if_held(state, acts),
+        LockView::Free => {
+            on_free_lock(state, acts);
+            lose_lock_if_held(state, acts);
+        }
+    }
+}
+
+fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
+    match &mut state.phase {
+        Phase::Standby(free @ FreeLock::No) => {
+            *free = FreeLock::Seen;
+            acts.push(Act::Arm(Deadline::Take));
+        }
+        Phase::Standby(FreeLock::Overdue) if state.child == Child::Running => {
+            kill(state, ExitReason::BrokerHung, acts);
+        }
+        _ => {}
     }
 }
 
@@ -143,6 +167,8 @@ fn on_greeting(state: &mut State, view: GreetingView, acts: &mut Vec<Act>) {
     match (&mut state.phase, view) {
         (Phase::Promoting, GreetingView::Ok) if proven => {
             acts.extend([Act::Promote, Act::Arm(Deadline::Hang), Act::Arm(Deadline::Health)]);
+            state.claimed = true;
+            state.recorded = false;
             state.phase = Phase::Master(Serving { promoting: true, overdue: false, misses: 0 });
         }
         (Phase::Master(serving), GreetingView::Ok) => {
@@ -173,7 +199,7 @@ fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
         LogSign::LockLost => match state.phase {
             Phase::Waiting(_) | Phase::Dying(_) | Phase::Ending | Phase::Stopped => {}
             Phase::Starting
-            | Phase::Standby
+            | Phase::Standby(_)
             | Phase::Promoting
             | Phase::Master(_)
             | Phase::SteppingDown { .. } => kill(state, ExitReason::LockLost, acts),
@@ -188,7 +214,7 @@ fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
 
 fn become_standby(state: &mut State, acts: &mut Vec<Act>) {
     acts.extend([Act::Disarm(Deadline::Settle), Act::Arm(Deadline::Health)]);
-    state.phase = Phase::Standby;
+    state.phase = Phase::Standby(FreeLock::No);
 }
 
 fn kill(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
@@ -198,9 +224,9 @@ fn kill(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
 }
 
 fn disarm_life(acts: &mut Vec<Act>) {
-    acts.extend(
-        [Deadline::Settle, Deadline::Hang, Deadline::Health, Deadline::StopGrace].map(Act::Disarm),
-    );
+    let life =
+        [Deadline::Settle, Deadline::Take, Deadline::Hang, Deadline::Health, Deadline::StopGrace];
+    acts.extend(life.map(Act::Disarm));
 }
 
 fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>) {
@@ -260,19 +286,19 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
-    match (view, &state.phase) {
-        (RecordView::Ours, _) => state.recorded = true,
-        (RecordView::Newer, Phase::Ending) => exit(state, acts),
-        // Whether to empty the record later is decided by what it names then.
-        (RecordView::Astray, phase) if !matches!(phase, Phase::Master(_)) => {}
-        (RecordView::Newer | RecordView::Astray, _) => state.recorded = false,
+    state.recorded = view == RecordView::Ours;
+    if view == RecordView::Newer && !matches!(state.phase, Phase::Master(_)) {
+        state.claimed = false;
+        if state.phase == Phase::Ending {
+            exit(state, acts);
+        }
     }
 }
 
 fn on_promoted(state: &mut State) {
-    state.recorded = true;
     if let Phase::Master(serving) = &mut state.phase {
         serving.promoting = false;
+        state.recorded = true;
     }
 }
 
@@ -302,11 +328,12 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
                 acts.push(Act::Arm(Deadline::Settle));
             }
         }
+        (Deadline::Take, Phase::Standby(free @ FreeLock::Seen)) => *free = FreeLock::Overdue,
         (Deadline::Hang, Phase::Master(serving)) => {
             serving.overdue = true;
             kill_if_hung(state, acts);
         }
-        (Deadline::Health, Phase::Standby | Phase::Master(_)) => state.failures = 0,
+        (Deadline::Health, Phase::Standby(_) | Phase::Master(_)) => state.failures = 0,
         (Deadline::StopGrace, Phase::SteppingDown { .. }) if state.child == Child::Running => {
             kill(state, ExitReason::PodStopped, acts);
         }
@@ -337,7 +364,7 @@ fn stop(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn end(state: &mut State, acts: &mut Vec<Act>) {
-    if state.recorded {
+    if state.claimed {
         acts.extend([Act::Arm(Deadline::Record), Act::Arm(Deadline::Exit)]);
         state.phase = Phase::Ending;
     } else {

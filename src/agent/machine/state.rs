@@ -13,8 +13,10 @@ pub struct State {
     pub(super) storage: StorageView,
     /// Ends in a row without ten healthy minutes between them, at most [`super::MAX_FAILURES`].
     pub(super) failures: u8,
-    /// Whether the record named this pod when last seen.
+    /// Whether the record named the running child when last seen.
     pub(super) recorded: bool,
+    /// Whether the record may name this pod: a promotion was begun, and no newer one was seen.
+    pub(super) claimed: bool,
     pub(super) terminating: bool,
 }
 
@@ -23,7 +25,7 @@ pub struct State {
 pub(super) enum Phase {
     Waiting(Waiting),
     Starting,
-    Standby,
+    Standby(FreeLock),
     /// Holds the lock; `greeted` when it has greeted at least once.
     Promoting,
     Master(Serving),
@@ -71,6 +73,17 @@ pub(super) enum HandoverGate {
     Shut,
 }
 
+/// How long a standby has left a free lock alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FreeLock {
+    /// It is not free.
+    No,
+    /// It is; [`super::Deadline::Take`] runs.
+    Seen,
+    /// The deadline has passed; one more look must find it free.
+    Overdue,
+}
+
 /// A master's hang detection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Serving {
@@ -95,6 +108,7 @@ impl Default for State {
             storage: StorageView::Answers,
             failures: 0,
             recorded: false,
+            claimed: false,
             terminating: false,
         }
     }
@@ -110,7 +124,7 @@ impl State {
                 Why::Ended => AgentState::Backoff,
             },
             Phase::Starting => AgentState::Starting,
-            Phase::Standby => AgentState::Standby,
+            Phase::Standby(_) => AgentState::Standby,
             Phase::Promoting => AgentState::Promoting,
             Phase::Master(_) => AgentState::Master,
             Phase::SteppingDown { .. } => AgentState::SteppingDown,
@@ -143,7 +157,7 @@ impl State {
             Phase::SteppingDown { .. } => ExitReason::PodStopped,
             Phase::Waiting(_)
             | Phase::Starting
-            | Phase::Standby
+            | Phase::Standby(_)
             | Phase::Promoting
             | Phase::Master(_)
             | Phase::Ending

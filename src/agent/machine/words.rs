@@ -114,6 +114,8 @@ pub enum Deadline {
     Backoff(u8),
     /// A broker that found the lock held waits for it by now, even if its log does not say so.
     Settle,
+    /// `hangTimeout + poll + keep-alive`: a standby that lives has taken a free lock by then.
+    Take,
     /// `hangTimeout` since the last greeting.
     Hang,
     /// Ten minutes of health, after which the back-off starts anew.
