@@ -64,13 +64,14 @@ pub async fn carry_out<R: Reports>(
     Ok(())
 }
 
-/// Labels a pod, if it is still the one that was seen: the uid in the patch is a precondition.
+/// Labels a pod, if it is still the one that was seen: the API server calls a patch with another
+/// uid invalid, since a uid cannot be changed.
 async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(), RequestError> {
     let patch = json!({"metadata": {"uid": uid, "labels": {labels::ROLE: role}}});
     let params = PatchParams { field_manager: Some(labels::OPERATOR.to_owned()), ..PatchParams::default() };
     match request(format!("label pod {name}"), pods.patch_metadata(name, &params, &Patch::Merge(&patch))).await {
         Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_invalid() => Ok(()),
         Err(error) => Err(error),
     }
 }
