@@ -19,9 +19,11 @@ pub struct FakeAgents(pub FakeApi);
 
 impl Reports for FakeAgents {
     async fn report(&self, address: IpAddr) -> ReportView {
-        let state = self.0.state();
+        let mut state = self.0.state();
+        let answers = state.group.answers_left.is_none_or(|left| left > 0);
+        state.group.answers_left = state.group.answers_left.map(|left| left.saturating_sub(1));
         let broker = state.group.brokers.values().find(|broker| broker.address == address);
-        match broker.and_then(|broker| state.group.report(broker)) {
+        match broker.filter(|_| answers).and_then(|broker| state.group.report(broker)) {
             Some(report) => ReportView::Fresh(Box::new(report)),
             None => ReportView::Silent(format!("agent at {address}: no answer within 1 s")),
         }

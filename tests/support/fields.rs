@@ -146,14 +146,20 @@ fn merge_list(kind: &str, path: &Path, live: &mut Value, items: &[Value], keys: 
         *live = Value::Array(Vec::new());
     }
     let list = live.as_array_mut().unwrap();
+    let mut merged = Vec::new();
     for item in items {
         let step = key(keys, item);
         let path = child(path, step.clone());
-        match list.iter_mut().find(|live| key(keys, live) == step) {
-            Some(live) => merge(kind, &path, live, item),
-            None => list.push(item.clone()),
-        }
+        let mut next = match list.iter().position(|live| key(keys, live) == step) {
+            Some(index) => list.remove(index),
+            None => Value::Null,
+        };
+        merge(kind, &path, &mut next, item);
+        merged.push(next);
     }
+    // The order that is applied wins (tried on 1.34); items of others come after it.
+    merged.append(list);
+    *list = merged;
 }
 
 /// Takes a field out; maps that become empty by that go too.

@@ -52,6 +52,8 @@ pub struct Group {
     pub lock: Option<String>,
     /// By pod name.
     pub says: BTreeMap<String, Says>,
+    /// After so many answers all agents are silent.
+    pub answers_left: Option<usize>,
     /// The highest epoch written, kept beside the store.
     pub epoch: u64,
     /// Agents cannot write the record.
@@ -137,7 +139,7 @@ impl Group {
                     Phase::Pending
                 }
                 Phase::Pending => Phase::Starting,
-                Phase::Starting if pod.to_string().contains("-Dcrash") => Phase::Crashed,
+                Phase::Starting if pod.to_string().contains("CRASHES") => Phase::Crashed,
                 Phase::Starting => Phase::Waiting,
                 Phase::Waiting if free && self.lock.is_none() => {
                     self.lock = Some(broker.uid.clone());

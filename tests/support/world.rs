@@ -128,7 +128,34 @@ impl World {
                 return round;
             }
         }
-        panic!("not settled after {ROUNDS} rounds; the last requests: {:#?}", self.state().calls.iter().rev().take(60).collect::<Vec<_>>());
+        let writes = self.writes();
+        panic!("not settled after {ROUNDS} rounds; the last writes: {:?}", writes.iter().rev().take(20).collect::<Vec<_>>());
+    }
+
+    /// So many rounds of a pass and a tick, for a group that is not meant to settle.
+    pub async fn rounds(&self, rounds: usize) {
+        for _ in 0..rounds {
+            self.pass().await.expect("a cluster").expect("a pass");
+            self.tick();
+            self.assert_safe();
+        }
+    }
+
+    /// Requests that write, as `verb resource name`.
+    pub fn writes(&self) -> Vec<String> {
+        let state = self.state();
+        let writes = state.calls.iter().filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
+        writes.map(|call| format!("{} {} {}", call.verb, call.resource, call.name.as_deref().unwrap_or_default())).collect()
+    }
+
+    /// Pods that the operator deleted, in order.
+    pub fn deleted(&self) -> Vec<String> {
+        self.writes().iter().filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned)).collect()
+    }
+
+    /// Forgets all requests so far.
+    pub fn forget(&self) {
+        self.state().calls.clear();
     }
 
     /// What ought to hold at any moment.
