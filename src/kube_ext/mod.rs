@@ -65,6 +65,11 @@ impl RequestError {
         self.status().is_some_and(kube::core::Status::is_conflict)
     }
 
+    /// Whether what was written contradicts itself or what is there.
+    pub fn is_invalid(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_invalid)
+    }
+
     /// The API server's reason when it refused what was written: trying again will not help until
     /// somebody changes something.
     pub fn refusal(&self) -> Option<String> {

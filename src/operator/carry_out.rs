@@ -64,7 +64,8 @@ pub async fn carry_out<R: Reports>(
     Ok(())
 }
 
-/// Labels a pod, if it is still the one that was seen: the uid in the patch is a precondition.
+/// Labels a pod, if it is still the one that was seen: the API server calls a patch with another
+/// uid invalid, since a uid cannot be changed.
 async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(), RequestError> {
     let patch = json!({"metadata": {"uid": uid, "labels": {labels::ROLE: role}}});
     let params =
@@ -76,7 +77,7 @@ async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(),
     .await
     {
         Ok(_) => Ok(()),
-        Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+        Err(error) if error.is_not_found() || error.is_conflict() || error.is_invalid() => Ok(()),
         Err(error) => Err(error),
     }
 }

@@ -5,7 +5,7 @@ pub mod election;
 pub mod observe;
 pub mod publish;
 pub mod reconcile;
-mod reports;
+pub mod reports;
 mod run;
 
 pub use run::{OperatorArgs, main};

@@ -35,8 +35,9 @@ pub async fn publish(
     let patch = json!({
         "apiVersion": BrokerCluster::api_version(&()),
         "kind": BrokerCluster::kind(&()),
-        // The uid keeps a late write away from a new cluster of the same name.
-        "metadata": {"name": name, "uid": cluster.metadata.uid},
+        // The version keeps a late write away from a newer status and from a new cluster of the same
+        // name: an apply of the status ignores the uid.
+        "metadata": {"name": name, "resourceVersion": cluster.metadata.resource_version},
         "status": status,
     });
     let params = PatchParams::apply(labels::OPERATOR).force();
@@ -47,7 +48,8 @@ pub async fn publish(
     .await
     {
         Ok(_) => {}
-        Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()), // deleted meanwhile
+        // Changed meanwhile: the watch brings it, and with it the next pass.
+        Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
         Err(error) => return Err(error),
     }
     for occurrence in events::between(cluster.status.as_ref(), status) {

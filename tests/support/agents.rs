@@ -1,0 +1,74 @@
+//! Fake agents: they answer for the brokers of the simulated group.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use tandem::{
+    broker::report::{AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report},
+    core::observed::ReportView,
+    operator::reports::Reports,
+};
+
+use super::{
+    fake_api::FakeApi,
+    group::{Broker, Group, Phase, Says},
+};
+
+/// The agents of all pods of the fake API server.
+pub struct FakeAgents(pub FakeApi);
+
+impl Reports for FakeAgents {
+    async fn report(&self, address: IpAddr) -> ReportView {
+        let mut state = self.0.state();
+        let answers = state.group.answers_left.is_none_or(|left| left > 0);
+        state.group.answers_left = state.group.answers_left.map(|left| left.saturating_sub(1));
+        let broker = state.group.brokers.values().find(|broker| broker.address == address);
+        match broker.filter(|_| answers).and_then(|broker| state.group.report(broker)) {
+            Some(report) => ReportView::Fresh(Box::new(report)),
+            None => ReportView::Silent(format!("agent at {address}: no answer within 1 s")),
+        }
+    }
+}
+
+impl Group {
+    fn report(&self, broker: &Broker) -> Option<Report> {
+        let said = self.says.get(&broker.pod);
+        if said == Some(&Says::Silence) || broker.phase == Phase::Pending {
+            return None;
+        }
+        let view = match (said, &self.lock) {
+            (Some(Says::View(view)), _) => *view,
+            (_, Some(holder)) if *holder == broker.uid => LockView::Mine(Evidence::Kernel),
+            (_, Some(_)) => LockView::Other,
+            (_, None) => LockView::Free,
+        };
+        let state = match broker.phase {
+            Phase::Pending | Phase::Starting => AgentState::Starting,
+            Phase::Waiting => AgentState::Standby,
+            Phase::Promoting => AgentState::Promoting,
+            Phase::Master => AgentState::Master,
+            Phase::Crashed => AgentState::Backoff,
+            Phase::Ending => AgentState::SteppingDown,
+        };
+        let greets = broker.phase == Phase::Master;
+        let runs = broker.phase != Phase::Crashed;
+        Some(Report {
+            pod: broker.pod.clone(),
+            pod_uid: broker.uid.clone(),
+            agent_version: "test".into(),
+            state,
+            lock: LockReport { view, age_millis: 1 },
+            greeting: if greets { GreetingView::Ok } else { GreetingView::Refused },
+            child: runs.then(|| ChildReport {
+                instance: "one".into(),
+                pid: 7,
+                started: Timestamp::UNIX_EPOCH,
+                restarts: 0,
+            }),
+            last_exit: None,
+            promotion: None,
+            epoch: self.epoch,
+            message: None,
+        })
+    }
+}

@@ -1,0 +1,296 @@
+//! A stateful fake API server behind `kube::Client`: the verbs, faults, stale reads, and a record
+//! of every request. What it does not model fails the test.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Bytes, Frame};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+
+use super::{
+    call::{Asked, Call},
+    group::Group,
+    kinds,
+    store::{Objects, Refusal, Store, refusal},
+};
+
+/// When a write fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was written.
+    Before,
+    /// It was written, but the operator does not learn that.
+    After,
+}
+
+/// How a request fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// An answer with status 500.
+    Error,
+    /// The connection breaks.
+    Dropped,
+    /// No answer ever: the operator runs into its deadline, or is ended while it waits.
+    Hang,
+}
+
+/// The write of this number fails, once.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub write: usize,
+    pub when: When,
+    pub how: How,
+}
+
+/// Reads show the state of so many changes ago, for so many reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Stale {
+    pub behind: usize,
+    pub reads: usize,
+}
+
+/// A standing refusal of writes of a resource.
+#[derive(Clone, Debug)]
+pub struct Refuse {
+    pub resource: &'static str,
+    pub code: u16,
+    pub message: &'static str,
+}
+
+type Latency = Box<dyn FnMut() -> (Duration, Duration) + Send>;
+
+/// Everything: what the API server stores, and what runs on the nodes.
+#[derive(Default)]
+pub struct State {
+    pub store: Store,
+    pub group: Group,
+    /// Every request of the operator.
+    pub calls: Vec<Asked>,
+    pub writes: usize,
+    pub fault: Option<Fault>,
+    pub stale: Option<Stale>,
+    pub refuse: Option<Refuse>,
+    pub hangs: bool,
+    pub latency: Option<Latency>,
+    /// Deletions of pods that were not safe.
+    pub wrongs: Vec<String>,
+}
+
+/// Cheap to clone; all clones are one server.
+#[derive(Clone, Default)]
+pub struct FakeApi(Arc<Mutex<State>>);
+
+type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+impl FakeApi {
+    pub fn client(&self) -> Client {
+        let this = self.clone();
+        Client::new(tower::service_fn(move |request| this.clone().serve(request)), "default")
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    async fn serve(self, request: Request<Body>) -> Result<Answer, io::Error> {
+        let call = Call::read(request).await;
+        let (before, after) = self.state().latency.as_mut().map(|latency| latency()).unwrap_or_default();
+        tokio::time::sleep(before).await;
+        let (outcome, how) = {
+            let mut state = self.state();
+            if state.hangs { (Ok(Value::Null), Some(How::Hang)) } else { state.take(&call) }
+        };
+        tokio::time::sleep(after).await;
+        match how {
+            Some(How::Hang) => std::future::pending().await,
+            Some(How::Dropped) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            Some(How::Error) => Ok(failure(&refusal(500, "InternalError", "injected"))),
+            None if call.is_watch() => Ok(silence()),
+            None => Ok(outcome.map_or_else(|refused| failure(&refused), |object| answer(200, &object))),
+        }
+    }
+}
+
+fn answer(code: u16, object: &Value) -> Answer {
+    let body = Full::new(Bytes::from(object.to_string())).map_err(|never| match never {}).boxed_unsync();
+    Response::builder().status(code).body(body).unwrap()
+}
+
+fn failure(refused: &Refusal) -> Answer {
+    answer(refused.code, &json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "code": refused.code, "reason": refused.reason, "message": refused.message,
+    }))
+}
+
+/// A watch on which nothing happens.
+fn silence() -> Answer {
+    let stream = futures::stream::pending::<Result<Frame<Bytes>, io::Error>>();
+    Response::new(StreamBody::new(stream).boxed_unsync())
+}
+
+impl State {
+    /// One request: its outcome, and how the answer gets lost, if it does.
+    fn take(&mut self, call: &Call) -> (Result<Value, Refusal>, Option<How>) {
+        self.calls.push(call.asked());
+        if !call.is_write() {
+            return (self.read(call), None);
+        }
+        self.writes += 1;
+        let fault = self.fault.filter(|fault| fault.write == self.writes);
+        if let Some(fault) = fault {
+            self.fault = None;
+            if fault.when == When::Before {
+                return (Ok(Value::Null), Some(fault.how));
+            }
+        }
+        let outcome = self.write(call);
+        (outcome, fault.map(|fault| fault.how))
+    }
+
+    /// The objects as a read sees them now.
+    pub fn seen(&mut self) -> Objects {
+        match &mut self.stale {
+            Some(stale) if stale.reads > 0 => {
+                stale.reads -= 1;
+                let behind = stale.behind;
+                self.store.before(behind)
+            }
+            _ => self.store.now().clone(),
+        }
+    }
+
+    fn read(&mut self, call: &Call) -> Result<Value, Refusal> {
+        let objects = self.seen();
+        if call.name.is_some() {
+            let object = objects.get(&call.path);
+            return object
+                .map(|object| (**object).clone())
+                .ok_or_else(|| refusal(404, "NotFound", format!("{} not found", call.path)));
+        }
+        let kind = kinds::of(&call.resource);
+        let items: Vec<Value> = objects
+            .iter()
+            .filter(|(path, object)| call.selects(path, object))
+            .map(|(_, object)| (**object).clone())
+            .collect();
+        let version = self.store.version().to_string();
+        Ok(json!({
+            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
+            "metadata": {"resourceVersion": version}, "items": items,
+        }))
+    }
+
+    fn write(&mut self, call: &Call) -> Result<Value, Refusal> {
+        if let Some(refuse) = self.refuse.as_ref().filter(|refuse| refuse.resource == call.resource) {
+            let reason = if refuse.code == 403 { "Forbidden" } else { "Invalid" };
+            return Err(refusal(refuse.code, reason, refuse.message));
+        }
+        let object = match call.method.as_str() {
+            "POST" => self.create(call)?,
+            "PUT" => self.put(call)?,
+            "PATCH" if call.is_apply() => self.apply(call)?,
+            "PATCH" if call.content_type == "application/merge-patch+json" => self.patch(call)?,
+            "DELETE" => self.delete(call)?,
+            method => panic!("the fake API server knows no {method} with {}", call.content_type),
+        };
+        Ok((*object).clone())
+    }
+
+    fn create(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+        let name = call.body["metadata"]["name"].as_str().expect("generated names are not modelled");
+        let path = format!("{}/{name}", call.path);
+        self.store.create(&path, call.manager(), call.body.clone())
+    }
+
+    fn put(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+        assert!(call.subresource.is_none(), "PUT of a subresource is not modelled");
+        let version = call.body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        assert!(!version.is_empty(), "a PUT without resourceVersion overwrites whatever is there: {}", call.path);
+        let live = self.store.get(&call.path);
+        let (given, live) = (&call.body["metadata"]["uid"], live.as_ref().map(|live| &live["metadata"]["uid"]));
+        if live.is_some_and(|live| given.is_string() && given != live) {
+            return Err(refusal(409, "Conflict", "Precondition failed: UID"));
+        }
+        self.store.replace(&call.path, call.manager(), call.body.clone())
+    }
+
+    fn apply(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+        let mut config = call.body.clone();
+        if call.subresource.as_deref() == Some("status") {
+            let Some(live) = self.store.get(&call.path) else {
+                return Err(refusal(404, "NotFound", format!("{} not found", call.path)));
+            };
+            // A real server takes nothing from metadata here but the resourceVersion: it even
+            // ignores another uid (tried on 1.34).
+            config["metadata"]["uid"] = live["metadata"]["uid"].clone();
+            let manager = format!("{}/status", call.manager());
+            return self.store.apply(&call.path, (&manager, call.forced()), &config).map(|(object, _)| object);
+        }
+        assert!(call.subresource.is_none(), "{:?} is not modelled", call.subresource);
+        let (object, is_new) = self.store.apply(&call.path, (call.manager(), call.forced()), &config)?;
+        if is_new {
+            // An apply that makes an object needs both rights.
+            self.calls.push(Asked { verb: "create".into(), ..call.asked() });
+        }
+        Ok(object)
+    }
+
+    fn patch(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+        assert!(matches!(call.resource.as_str(), "pods" | "events"), "merge patches of {} are not modelled", call.resource);
+        let Some(live) = self.store.get(&call.path) else {
+            return Err(refusal(404, "NotFound", format!("{} not found", call.path)));
+        };
+        let uid = &call.body["metadata"]["uid"];
+        if uid.is_string() && *uid != live["metadata"]["uid"] {
+            return Err(refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
+        }
+        let mut object = (*live).clone();
+        merge_patch(&mut object, &call.body);
+        self.store.replace(&call.path, call.manager(), object)
+    }
+
+    fn delete(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+        let Some(live) = self.store.get(&call.path) else {
+            return Err(refusal(404, "NotFound", format!("{} not found", call.path)));
+        };
+        let uid = &call.body["preconditions"]["uid"];
+        assert!(uid.is_string(), "a DELETE without a uid may hit another object: {}", call.path);
+        if *uid != live["metadata"]["uid"] {
+            return Err(refusal(409, "Conflict", "the UID in the precondition does not match the UID in record"));
+        }
+        if call.resource == "pods" {
+            if let Err(why) = self.group.may_lose(&self.store, &live) {
+                self.wrongs.push(format!("{} was deleted although {why}", call.path));
+            }
+            self.group.end(&mut self.store, &call.path);
+        } else {
+            self.store.remove(&call.path);
+        }
+        Ok(live)
+    }
+}
+
+fn merge_patch(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    let target = target.as_object_mut().unwrap();
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge_patch(target.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What Kubernetes and the nodes do, one small step per tick: the StatefulSet's pods, their
+//! brokers, the lock, the agents' record, garbage collection.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use serde_json::{Value, json};
+use tandem::{
+    api::labels,
+    broker::report::LockView,
+    core::record::{Promotion, RecordView, promoted},
+};
+
+use super::store::{Store, path};
+
+/// What a pod's broker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its container has not started.
+    Pending,
+    Starting,
+    Waiting,
+    /// It has the lock and does not greet yet.
+    Promoting,
+    Master,
+    /// It ends again and again.
+    Crashed,
+    /// The pod is being deleted.
+    Ending,
+}
+
+/// What a test makes an agent say instead of the truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Says {
+    Silence,
+    View(LockView),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub path: String,
+    pub pod: String,
+    pub uid: String,
+    pub address: IpAddr,
+    pub phase: Phase,
+}
+
+#[derive(Default)]
+pub struct Group {
+    /// By pod uid.
+    pub brokers: BTreeMap<String, Broker>,
+    /// The pod uid that holds the lock.
+    pub lock: Option<String>,
+    /// By pod name.
+    pub says: BTreeMap<String, Says>,
+    /// After so many answers all agents are silent.
+    pub answers_left: Option<usize>,
+    /// The highest epoch written, kept beside the store.
+    pub epoch: u64,
+    /// Agents cannot write the record.
+    pub agents_cut_off: bool,
+    /// A re-created pod gets a new address; otherwise it gets the one that its name had before.
+    pub fresh_addresses: bool,
+    /// The garbage collector does not run.
+    pub garbage_stays: bool,
+    /// Every promotion: pod name.
+    pub promotions: Vec<String>,
+    made: u8,
+}
+
+pub const NAMESPACE: &str = "shop";
+
+fn text(object: &Value, pointer: &str) -> String {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+impl Group {
+    /// One small step of everything; whether something moved.
+    pub fn tick(&mut self, store: &mut Store) -> bool {
+        let before = (store.version(), self.brokers.clone(), self.lock.clone());
+        self.advance(store);
+        self.make(store);
+        self.bury(store);
+        if !self.garbage_stays {
+            self.collect(store);
+        }
+        for (path, claim) in store.list("persistentvolumeclaims") {
+            if claim["status"].is_null() {
+                store.change(&path, |claim| claim["status"] = json!({"phase": "Bound"}));
+            }
+        }
+        before != (store.version(), self.brokers.clone(), self.lock.clone())
+    }
+
+    /// Begins the end of a pod.
+    pub fn end(&mut self, store: &mut Store, path: &str) {
+        store.change(path, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+        if let Some(broker) = self.brokers.values_mut().find(|broker| broker.path == path) {
+            broker.phase = Phase::Ending;
+        }
+    }
+
+    /// Whether losing this pod is safe in truth, whatever the operator has seen (S4).
+    pub fn may_lose(&self, store: &Store, pod: &Value) -> Result<(), String> {
+        let Some(victim) = self.brokers.get(&text(pod, "/metadata/uid")) else { return Ok(()) };
+        let others = || self.brokers.values().filter(|broker| broker.uid != victim.uid);
+        let master = others().find(|broker| broker.phase == Phase::Master);
+        let waiting = others().filter(|broker| broker.phase == Phase::Waiting).count();
+        let idle = others().find(|broker| !matches!(broker.phase, Phase::Waiting | Phase::Master));
+        let replicas = store.list("brokerclusters").first().map_or(1, |(_, c)| c["spec"]["replicas"].as_u64().unwrap_or(1));
+        let missing = usize::try_from(replicas).unwrap().saturating_sub(self.brokers.len());
+        match victim.phase {
+            Phase::Pending | Phase::Crashed | Phase::Ending => Ok(()),
+            Phase::Promoting => Err("it is being promoted".into()),
+            Phase::Master if waiting == 0 && replicas > 1 => Err("it is the master and no standby waits".into()),
+            Phase::Starting | Phase::Waiting if master.is_none() => Err("nobody serves".into()),
+            Phase::Starting => Ok(()),
+            Phase::Master | Phase::Waiting if missing > 0 => Err(format!("{missing} other pods are missing")),
+            Phase::Master | Phase::Waiting => idle.map_or(Ok(()), |idle| Err(format!("{} is {:?}", idle.pod, idle.phase))),
+        }
+    }
+
+    fn set_container(&self, store: &mut Store, broker: &Broker) {
+        let state = match broker.phase {
+            Phase::Pending => json!({"waiting": {"reason": "ContainerCreating"}}),
+            _ => json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}),
+        };
+        set_state(store, &broker.path, &state);
+    }
+
+    fn advance(&mut self, store: &mut Store) {
+        let free = self.lock.is_none();
+        let mut brokers: Vec<Broker> = self.brokers.values().cloned().collect();
+        brokers.sort_by(|a, b| a.pod.cmp(&b.pod));
+        for mut broker in brokers {
+            let Some(pod) = store.get(&broker.path) else { continue };
+            let next = match broker.phase {
+                Phase::Pending if pod.to_string().contains("no-such-image") => {
+                    set_state(store, &broker.path, &json!({"waiting": {"reason": "ImagePullBackOff"}}));
+                    Phase::Pending
+                }
+                Phase::Pending => Phase::Starting,
+                Phase::Starting if pod.to_string().contains("CRASHES") => Phase::Crashed,
+                Phase::Starting => Phase::Waiting,
+                Phase::Waiting if free && self.lock.is_none() => {
+                    self.lock = Some(broker.uid.clone());
+                    Phase::Promoting
+                }
+                Phase::Promoting | Phase::Master => {
+                    self.promote(store, &broker, &pod);
+                    Phase::Master
+                }
+                same => same,
+            };
+            if next != broker.phase {
+                broker.phase = next;
+                self.set_container(store, &broker);
+                self.brokers.insert(broker.uid.clone(), broker);
+            }
+        }
+    }
+
+    /// What the master's agent does about the record.
+    fn promote(&mut self, store: &mut Store, broker: &Broker, pod: &Value) {
+        let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
+        let Some(slice) = store.get(&record).filter(|_| !self.agents_cut_off) else { return };
+        let view = RecordView::read(&slice);
+        if view.target.as_ref().and_then(|target| target.uid.as_ref()) == Some(&broker.uid) && view.endpoints == 1 {
+            return;
+        }
+        let promotion = Promotion {
+            pod: broker.pod.clone(),
+            uid: broker.uid.clone(),
+            namespace: NAMESPACE.into(),
+            node: Some(text(pod, "/spec/nodeName")),
+            addresses: vec![broker.address.to_string()],
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            epoch_floor: self.epoch,
+        };
+        let next = promoted((*slice).clone(), &promotion);
+        self.epoch = RecordView::read(&next).epoch;
+        self.promotions.push(broker.pod.clone());
+        store.replace(&record, labels::AGENT, next).expect("the agent's write");
+    }
+
+    /// The StatefulSet controller, for `OnDelete` and `Parallel`.
+    fn make(&mut self, store: &mut Store) {
+        for (set_path, set) in store.list("statefulsets") {
+            let name = text(&set, "/metadata/name");
+            let replicas = set["spec"]["replicas"].as_i64().unwrap_or(1);
+            for ordinal in 0..replicas {
+                let path = path("pods", NAMESPACE, &format!("{name}-{ordinal}"));
+                if store.get(&path).is_none() {
+                    self.make_pod(store, &set, &path, ordinal);
+                }
+            }
+            let owned = |pod: &Arc<Value>| pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"];
+            let pods = store.list("pods");
+            for (path, _) in pods.iter().filter(|(_, pod)| owned(pod) && pod["metadata"]["deletionTimestamp"].is_null()) {
+                let ordinal = path.rsplit_once('-').unwrap().1.parse::<i64>().unwrap();
+                if ordinal >= replicas {
+                    self.end(store, path);
+                }
+            }
+            drop(set_path);
+        }
+    }
+
+    fn make_pod(&mut self, store: &mut Store, set: &Value, path: &str, ordinal: i64) {
+        self.made += 1;
+        let name = path.rsplit('/').next().unwrap();
+        let host = if self.fresh_addresses { self.made + 100 } else { u8::try_from(ordinal + 1).unwrap() };
+        let address = format!("10.0.0.{host}");
+        let mut pod = set["spec"]["template"].clone();
+        pod["kind"] = json!("Pod");
+        pod["apiVersion"] = json!("v1");
+        pod["metadata"]["name"] = json!(name);
+        pod["metadata"]["namespace"] = json!(NAMESPACE);
+        pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(name);
+        pod["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true, "blockOwnerDeletion": true,
+            "name": set["metadata"]["name"], "uid": set["metadata"]["uid"],
+        }]);
+        pod["spec"]["nodeName"] = json!(format!("node-{ordinal}"));
+        pod["status"] = json!({
+            "podIPs": [{"ip": address}],
+            "containerStatuses": [{"name": "broker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ContainerCreating"}}}],
+        });
+        let pod = store.create(path, "statefulset-controller", pod).expect("the pod is valid");
+        let uid = text(&pod, "/metadata/uid");
+        let broker = Broker {
+            path: path.to_owned(),
+            pod: name.to_owned(),
+            uid: uid.clone(),
+            address: address.parse().unwrap(),
+            phase: Phase::Pending,
+        };
+        self.brokers.insert(uid, broker);
+    }
+
+    /// Pods that were ending are gone, with their brokers and the lock these held.
+    fn bury(&mut self, store: &mut Store) {
+        let ended: Vec<Broker> = self.brokers.values().filter(|b| b.phase == Phase::Ending).cloned().collect();
+        for broker in ended {
+            self.brokers.remove(&broker.uid);
+            store.remove(&broker.path);
+            if self.lock.as_ref() == Some(&broker.uid) {
+                self.lock = None;
+            }
+        }
+    }
+
+    fn collect(&mut self, store: &mut Store) {
+        for path in store.orphans() {
+            if path.contains("/pods/") {
+                self.end(store, &path);
+            } else {
+                store.remove(&path);
+            }
+        }
+    }
+}
+
+fn set_state(store: &mut Store, path: &str, state: &Value) {
+    store.change(path, |pod| pod["status"]["containerStatuses"][0]["state"] = state.clone());
+}

@@ -1,0 +1,226 @@
+//! An operator, a fake API server and a simulated group, and what tests do with them.
+
+use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
+
+use kube::{
+    core::DeserializeGuard,
+    runtime::{
+        controller::Action,
+        events::{Recorder, Reporter},
+    },
+};
+use prometheus_client::registry::Registry;
+use serde_json::{Value, json};
+use tandem::{
+    api::v1alpha1::{BrokerCluster, BrokerClusterStatus},
+    core::record::RecordView,
+    operator::reconcile::{Context, Error, reconcile},
+    resources::Settings,
+    telemetry::operator_metrics::OperatorMetrics,
+};
+
+use super::{
+    agents::FakeAgents,
+    fake_api::{FakeApi, State},
+    group::{NAMESPACE, Phase},
+    store::path,
+};
+
+/// The most rounds of a pass and a tick that anything may take to settle.
+const ROUNDS: usize = 60;
+/// The spec of the tests: a claim made by the operator, everything else by default.
+pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {storage: 1Gi}}}}}";
+
+pub struct World {
+    pub api: FakeApi,
+    context: Arc<Context<FakeAgents>>,
+}
+
+impl World {
+    /// An empty Kubernetes with an operator.
+    pub fn new() -> Self {
+        let api = FakeApi::default();
+        let context = operator(&api);
+        Self { api, context }
+    }
+
+    /// With a cluster of this spec; nothing has been done about it yet.
+    pub fn with(spec: &str) -> Self {
+        let world = Self::new();
+        world.create(spec);
+        world
+    }
+
+    /// A settled group of this spec.
+    pub async fn settled(spec: &str) -> Self {
+        let world = Self::with(spec);
+        world.settle().await;
+        world
+    }
+
+    pub fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.api.state()
+    }
+
+    pub fn at(resource: &str, name: &str) -> String {
+        path(resource, NAMESPACE, name)
+    }
+
+    pub fn get(&self, resource: &str, name: &str) -> Option<Arc<Value>> {
+        self.state().store.get(&Self::at(resource, name))
+    }
+
+    /// The user creates the cluster.
+    pub fn create(&self, spec: &str) {
+        let spec: Value = serde_saphyr::from_str(spec).unwrap();
+        self.put("brokerclusters", json!({"metadata": {"name": "orders"}, "spec": spec}));
+    }
+
+    /// Somebody creates an object.
+    pub fn put(&self, resource: &str, mut object: Value) {
+        object["metadata"]["namespace"] = json!(NAMESPACE);
+        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        self.state().store.create(&Self::at(resource, &name), "kubectl", object).unwrap();
+    }
+
+    /// The user changes the spec.
+    pub fn edit(&self, pointer: &str, value: Value) {
+        let path = Self::at("brokerclusters", "orders");
+        let mut state = self.state();
+        let mut object = (*state.store.get(&path).unwrap()).clone();
+        let (parent, field) = pointer.rsplit_once('/').unwrap();
+        object.pointer_mut(&format!("/spec{parent}")).unwrap()[field] = value;
+        state.store.replace(&path, "kubectl", object).unwrap();
+    }
+
+    /// The user deletes the cluster.
+    pub fn delete(&self) {
+        self.state().store.remove(&Self::at("brokerclusters", "orders")).unwrap();
+    }
+
+    /// The operator ends, and another process begins with no memory.
+    pub fn restart(&mut self) {
+        self.context = operator(&self.api);
+    }
+
+    /// One pass over the cluster as the operator's cache has it, if it has it.
+    pub async fn pass(&self) -> Option<Result<Action, Error>> {
+        let seen = self.state().seen();
+        let object = seen.get(&Self::at("brokerclusters", "orders"))?;
+        let guard: DeserializeGuard<BrokerCluster> = serde_json::from_value((**object).clone()).unwrap();
+        Some(reconcile(Arc::new(guard), Arc::clone(&self.context)).await)
+    }
+
+    pub fn tick(&self) -> bool {
+        let mut state = self.state();
+        let State { store, group, .. } = &mut *state;
+        group.tick(store)
+    }
+
+    /// Pass, tick, and so on until neither changes anything. How many rounds that took.
+    pub async fn settle(&self) -> usize {
+        for round in 1..=ROUNDS {
+            let writes = self.state().writes;
+            let clean = self.pass().await.is_none_or(|result| result.is_ok());
+            let quiet = self.state().writes == writes;
+            self.assert_safe();
+            if !self.tick() && clean && quiet {
+                return round;
+            }
+        }
+        let writes = self.writes();
+        panic!("not settled after {ROUNDS} rounds; the last writes: {:?}", writes.iter().rev().take(20).collect::<Vec<_>>());
+    }
+
+    /// So many rounds of a pass and a tick, for a group that is not meant to settle.
+    pub async fn rounds(&self, rounds: usize) {
+        for _ in 0..rounds {
+            self.pass().await.expect("a cluster").expect("a pass");
+            self.tick();
+            self.assert_safe();
+        }
+    }
+
+    /// Requests that write, as `verb resource name`.
+    pub fn writes(&self) -> Vec<String> {
+        let state = self.state();
+        let writes = state.calls.iter().filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
+        writes.map(|call| format!("{} {} {}", call.verb, call.resource, call.name.as_deref().unwrap_or_default())).collect()
+    }
+
+    /// Pods that the operator deleted, in order.
+    pub fn deleted(&self) -> Vec<String> {
+        self.writes().iter().filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned)).collect()
+    }
+
+    /// Forgets all requests so far.
+    pub fn forget(&self) {
+        self.state().calls.clear();
+    }
+
+    /// What ought to hold at any moment.
+    pub fn assert_safe(&self) {
+        let state = self.state();
+        assert_eq!(state.wrongs, Vec::<String>::new());
+        let serving = state.group.brokers.values().filter(|broker| broker.phase == Phase::Master).count();
+        assert!(serving <= 1);
+    }
+
+    /// Lets the operator believe that the record has been wrong for so much longer.
+    pub fn age_disagreement(&self, age: Duration) {
+        let age = jiff::SignedDuration::try_from(age).unwrap();
+        self.context.disagreements.lock().unwrap().values_mut().for_each(|since| *since -= age);
+    }
+
+    pub fn record(&self) -> RecordView {
+        RecordView::read(&self.get("endpointslices", "orders").expect("a record"))
+    }
+
+    pub fn status(&self) -> BrokerClusterStatus {
+        let object = self.get("brokerclusters", "orders").expect("a cluster");
+        serde_json::from_value(object["status"].clone()).unwrap_or_default()
+    }
+
+    /// A condition as `status reason`.
+    pub fn condition(&self, type_: &str) -> String {
+        let status = self.status();
+        let condition = status.conditions.iter().find(|condition| condition.type_ == type_);
+        condition.map_or_else(|| "absent".to_owned(), |c| format!("{} {}", c.status, c.reason))
+    }
+
+    pub fn message(&self, type_: &str) -> String {
+        let status = self.status();
+        status.conditions.iter().find(|condition| condition.type_ == type_).unwrap().message.clone()
+    }
+
+    /// The reasons of all Events, in order.
+    pub fn events(&self) -> Vec<String> {
+        let events = self.state().store.list("events");
+        events.iter().map(|(_, event)| event["reason"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub fn phase(&self, pod: &str) -> Option<Phase> {
+        self.state().group.brokers.values().find(|broker| broker.pod == pod).map(|broker| broker.phase)
+    }
+
+    pub fn uid(&self, resource: &str, name: &str) -> String {
+        self.get(resource, name).unwrap_or_else(|| panic!("no {resource} {name}"))["metadata"]["uid"].as_str().unwrap().to_owned()
+    }
+
+    /// Names of all objects of a resource.
+    pub fn names(&self, resource: &str) -> Vec<String> {
+        self.state().store.list(resource).iter().map(|(path, _)| path.rsplit('/').next().unwrap().to_owned()).collect()
+    }
+}
+
+fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
+    let reporter = Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
+    Arc::new(Context {
+        client: api.client(),
+        reports: FakeAgents(api.clone()),
+        recorder: Recorder::new(api.client(), reporter),
+        settings: Settings { agent_image: "tandem:1".into(), operator_namespace: "tandem-system".into() },
+        metrics: OperatorMetrics::new(&mut Registry::default()),
+        disagreements: Mutex::new(HashMap::new()),
+    })
+}
