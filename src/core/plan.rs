@@ -25,6 +25,8 @@ use crate::{
 pub const REPAIR_AFTER: SignedDuration = SignedDuration::from_secs(2);
 /// When to look again while something moves: most changes are announced by watches, reports are not.
 pub const SOON: Duration = Duration::from_secs(2);
+/// When to look again while nothing moves and something should.
+pub const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// When to look again when all is well.
 pub const LATER: Duration = Duration::from_secs(600);
 
@@ -133,7 +135,13 @@ fn look_again(
             .is_some_and(|(pod, record)| record.leads_to(pod)),
         Group::Dead | Group::InTransit(_) => false,
     };
-    if converged && (*rollout == Rollout::Done || cluster.spec.paused) { LATER } else { SOON }
+    match rollout {
+        _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
+        // What ends these is mostly announced by a watch; looking is for what is not.
+        Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,
+        _ if cluster.spec.paused => NOW_AND_THEN,
+        Rollout::Done | Rollout::Replace(_) | Rollout::Moving(_) => SOON,
+    }
 }
 
 /// The StatefulSet to apply; if the spec's template has to wait, the present one is kept and the

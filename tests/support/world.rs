@@ -107,7 +107,8 @@ impl World {
     pub async fn pass(&self) -> Option<Result<Action, Error>> {
         let seen = self.state().seen();
         let object = seen.get(&Self::at("brokerclusters", "orders"))?;
-        let guard: DeserializeGuard<BrokerCluster> = serde_json::from_value((**object).clone()).unwrap();
+        let guard: DeserializeGuard<BrokerCluster> =
+            serde_json::from_value((**object).clone()).unwrap();
         Some(reconcile(Arc::new(guard), Arc::clone(&self.context)).await)
     }
 
@@ -129,7 +130,10 @@ impl World {
             }
         }
         let writes = self.writes();
-        panic!("not settled after {ROUNDS} rounds; the last writes: {:?}", writes.iter().rev().take(20).collect::<Vec<_>>());
+        panic!(
+            "not settled after {ROUNDS} rounds; the last writes: {:?}",
+            writes.iter().rev().take(20).collect::<Vec<_>>()
+        );
     }
 
     /// So many rounds of a pass and a tick, for a group that is not meant to settle.
@@ -144,13 +148,28 @@ impl World {
     /// Requests that write, as `verb resource name`.
     pub fn writes(&self) -> Vec<String> {
         let state = self.state();
-        let writes = state.calls.iter().filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
-        writes.map(|call| format!("{} {} {}", call.verb, call.resource, call.name.as_deref().unwrap_or_default())).collect()
+        let writes = state
+            .calls
+            .iter()
+            .filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
+        writes
+            .map(|call| {
+                format!(
+                    "{} {} {}",
+                    call.verb,
+                    call.resource,
+                    call.name.as_deref().unwrap_or_default()
+                )
+            })
+            .collect()
     }
 
     /// Pods that the operator deleted, in order.
     pub fn deleted(&self) -> Vec<String> {
-        self.writes().iter().filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned)).collect()
+        self.writes()
+            .iter()
+            .filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned))
+            .collect()
     }
 
     /// Forgets all requests so far.
@@ -162,7 +181,8 @@ impl World {
     pub fn assert_safe(&self) {
         let state = self.state();
         assert_eq!(state.wrongs, Vec::<String>::new());
-        let serving = state.group.brokers.values().filter(|broker| broker.phase == Phase::Master).count();
+        let serving =
+            state.group.brokers.values().filter(|broker| broker.phase == Phase::Master).count();
         assert!(serving <= 1);
     }
 
@@ -200,7 +220,12 @@ impl World {
     }
 
     pub fn phase(&self, pod: &str) -> Option<Phase> {
-        self.state().group.brokers.values().find(|broker| broker.pod == pod).map(|broker| broker.phase)
+        self.state()
+            .group
+            .brokers
+            .values()
+            .find(|broker| broker.pod == pod)
+            .map(|broker| broker.phase)
     }
 
     pub fn uid(&self, resource: &str, name: &str) -> String {
@@ -209,17 +234,26 @@ impl World {
 
     /// Names of all objects of a resource.
     pub fn names(&self, resource: &str) -> Vec<String> {
-        self.state().store.list(resource).iter().map(|(path, _)| path.rsplit('/').next().unwrap().to_owned()).collect()
+        self.state()
+            .store
+            .list(resource)
+            .iter()
+            .map(|(path, _)| path.rsplit('/').next().unwrap().to_owned())
+            .collect()
     }
 }
 
 fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
-    let reporter = Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
+    let reporter =
+        Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
     Arc::new(Context {
         client: api.client(),
         reports: FakeAgents(api.clone()),
         recorder: Recorder::new(api.client(), reporter),
-        settings: Settings { agent_image: "tandem:1".into(), operator_namespace: "tandem-system".into() },
+        settings: Settings {
+            agent_image: "tandem:1".into(),
+            operator_namespace: "tandem-system".into(),
+        },
         metrics: OperatorMetrics::new(&mut Registry::default()),
         disagreements: Mutex::new(HashMap::new()),
     })
