@@ -98,13 +98,12 @@ fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
             }
         }
         LockView::Other => {
-            match &mut state.phase {
-                Phase::Waiting(waiting) => waiting.handover = HandoverGate::Open,
-                Phase::Standby(free) if *free != FreeLock::No => {
-                    *free = FreeLock::No;
-                    acts.push(Act::Disarm(Deadline::Take));
-                }
-                _ => {}
+            if let Phase::Waiting(waiting) = &mut state.phase {
+                waiting.handover = HandoverGate::Open;
+            }
+            if let Phase::Standby(free @ (FreeLock::Seen | FreeLock::Overdue)) = &mut state.phase {
+                *free = FreeLock::No;
+                acts.push(Act::Disarm(Deadline::Take));
             }
             lose_lock_if_held(state, acts);
         }
@@ -118,15 +117,16 @@ fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
 }
 
 fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
-    match &mut state.phase {
-        Phase::Standby(free @ FreeLock::No) => {
+    let Phase::Standby(free) = &mut state.phase else { return };
+    match free {
+        FreeLock::No => {
             *free = FreeLock::Seen;
             acts.push(Act::Arm(Deadline::Take));
         }
-        Phase::Standby(FreeLock::Overdue) if state.child == Child::Running => {
+        FreeLock::Overdue if state.child == Child::Running => {
             kill(state, ExitReason::BrokerHung, acts);
         }
-        _ => {}
+        FreeLock::Seen | FreeLock::Overdue => {}
     }
 }
 
