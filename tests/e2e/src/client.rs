@@ -144,7 +144,7 @@ impl TestClient {
         wait::until(&format!("{} sends again", self.name), limit, async || {
             let url = format!("{}/acks?since={}", self.base, fault_millis - 500);
             let acks = http::json(Method::GET, &url, Duration::from_secs(5)).await?;
-            Ok(outage(&acks, fault_millis)
+            Ok(outage(&acks, fault_millis, later_millis)
                 .ok_or_else(|| "no acknowledged send since the fault".to_owned()))
         })
         .await

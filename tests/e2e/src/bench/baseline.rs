@@ -64,7 +64,10 @@ pub async fn stock_pair(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
         note(&format!("{STOCK} sigkill {number}/{times}: {}", fault.line()));
         series.faults.push(fault);
     }
-    baseline.finish(vec![series]).await
+    baseline.await_complete().await?;
+    settle(&baseline.clients, &mut Vec::new(), &mut series).await?;
+    clear(baseline.group).await?;
+    Ok(vec![series])
 }
 
 /// Measures the single broker: SIGKILL, and again at once, which the kubelet answers with its
@@ -75,16 +78,21 @@ pub async fn stock_pair(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
 pub async fn single(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
     let baseline = Baseline::up(lab, SINGLE, "single.yaml", 1).await?;
     let mut all = ["sigkill", "sigkill-again"].map(|fault| Series::new(SINGLE, fault));
+    let mut accounts = Vec::new();
     for number in 1..=counts.single {
         baseline.refresh().await?;
         for series in &mut all {
             baseline.flows().await?;
             let fault = baseline.kill().await?;
-            note(&format!("{SINGLE} {} {number}/{}: {}", series.fault, counts.single, fault.line()));
+            let times = counts.single;
+            note(&format!("{SINGLE} {} {number}/{times}: {}", series.fault, fault.line()));
             series.faults.push(fault);
+            baseline.await_complete().await?;
+            settle(&baseline.clients, &mut accounts, series).await?;
         }
     }
-    baseline.finish(all.into()).await
+    clear(baseline.group).await?;
+    Ok(all.into())
 }
 
 impl<'a> Baseline<'a> {
@@ -199,18 +207,6 @@ impl<'a> Baseline<'a> {
             fault.clients.push((client.address, millis));
         }
         Ok(fault)
-    }
-
-    /// Closes the account and removes everything. The clients' account is of all series together,
-    /// so it stands with the first; the others' messages are counted there.
-    async fn finish(self, mut all: Vec<Series>) -> Result<Vec<Series>> {
-        self.await_complete().await?;
-        let mut accounts = Vec::new();
-        for series in &mut all {
-            settle(&self.clients, &mut accounts, series).await?;
-        }
-        clear(self.group).await?;
-        Ok(all)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tandem's own group: ActiveMQ Classic on a shared volume with a file lock.
+//! Tandem's own group: Classic brokers on a shared volume with a file lock.
 
 use std::{net::SocketAddr, time::Duration};
 

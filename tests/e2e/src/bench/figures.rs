@@ -29,7 +29,8 @@ impl Fault {
             ("service", self.service),
         ];
         let parts = parts.iter().filter_map(|(name, value)| value.map(|ms| format!("{name} {ms}")));
-        let clients = self.clients.iter().map(|(path, ms)| format!("{} client {ms}", path.as_str()));
+        let clients =
+            self.clients.iter().map(|(path, ms)| format!("{} client {ms}", path.as_str()));
         format!("{} ms", parts.chain(clients).collect::<Vec<_>>().join(", "))
     }
 }
@@ -69,16 +70,22 @@ impl Series {
         Self { group, fault, faults: Vec::new(), accounts: Vec::new() }
     }
 
-    /// Notes a client's account of this series: what was added since `before`.
+    /// Adds to a client's account of this series: what is new since `before`.
     pub fn account(&mut self, path: Address, total: &Account, before: Option<&Account>) {
-        let since = |of: fn(&Account) -> i64| of(total) - before.map_or(0, of);
+        let known = self.accounts.iter().position(|(of, _)| *of == path);
+        let (_, so_far) = match known {
+            Some(at) => self.accounts.swap_remove(at),
+            None => (path, Account { acknowledged: 0, received: 0, lost: 0, duplicates: 0 }),
+        };
+        let sum = |of: fn(&Account) -> i64| of(&so_far) + of(total) - before.map_or(0, of);
         let account = Account {
-            acknowledged: since(|account| account.acknowledged),
-            received: since(|account| account.received),
-            lost: since(|account| account.lost),
-            duplicates: since(|account| account.duplicates),
+            acknowledged: sum(|account| account.acknowledged),
+            received: sum(|account| account.received),
+            lost: sum(|account| account.lost),
+            duplicates: sum(|account| account.duplicates),
         };
         self.accounts.push((path, account));
+        self.accounts.sort_by_key(|(path, _)| *path == Address::List);
     }
 
     /// A line for each path.
@@ -212,6 +219,10 @@ pub(crate) mod tests {
         series.account(Address::List, &total, Some(&before));
         let account = series.runs()[0].account.clone();
         assert_eq!(account, Account { acknowledged: 40, received: 39, lost: 1, duplicates: 0 });
+        let later = Account { acknowledged: 150, received: 149, lost: 1, duplicates: 3 };
+        series.account(Address::List, &later, Some(&total));
+        let account = series.runs()[0].account.clone();
+        assert_eq!(account, Account { acknowledged: 90, received: 89, lost: 1, duplicates: 2 });
     }
 
     #[test]

@@ -25,7 +25,7 @@ use kube::Api;
 use crate::{Group, TestClient, bench::figures::Series, wait};
 
 /// How long a fault may keep clients out before it counts as not carried out.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// How often each fault is placed.
 #[derive(Clone, Copy, Debug)]
