@@ -19,6 +19,7 @@ use crate::agent::{peers, record};
 use crate::broker::report::{ChildExit, ChildReport, GreetingView, LockView, PromotionReport};
 use crate::broker::settings::GreetingSettings;
 use crate::clock;
+use crate::core::promotion;
 use crate::lock::track::Life;
 use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
 
@@ -148,7 +149,7 @@ impl Agent {
     fn on_record(&mut self) {
         let Some((record, _)) = &self.record else { return };
         let epochs = &self.promoter.epochs;
-        epochs.note(record.as_deref().and_then(record::epoch).unwrap_or_default());
+        epochs.note(record.as_deref().and_then(promotion::epoch).unwrap_or_default());
         let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
         self.feed(Input::Record(view));
     }

@@ -15,7 +15,6 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::agent::pod::Pod;
 use crate::broker::settings::{AGENT_PORT, AgentSettings, SETTINGS_FILE, SETTINGS_SCHEMA};
 use crate::telemetry::output::Output;
 use crate::telemetry::tracing::{LogFormat, init_to};
@@ -85,7 +84,7 @@ pub fn main(args: &AgentArgs) -> anyhow::Result<ExitCode> {
 
 fn start(args: &AgentArgs, output: Output) -> anyhow::Result<()> {
     let settings = read_settings(&args.config)?;
-    let pod = Pod::from_env()?;
+    let pod = pod::from_env()?;
     // One thread is enough, and its memory is taken from the broker's.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run::run(settings, pod, args.port, output))

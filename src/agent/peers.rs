@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::agent::api::ApiServer;
 use crate::agent::machine::Peers;
-use crate::agent::record::Author;
 use crate::api::labels;
+use crate::core::promotion::Author;
 
 /// The broker waits for the answer.
 const DEADLINE: Duration = Duration::from_millis(300);

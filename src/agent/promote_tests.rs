@@ -11,8 +11,8 @@ use kube::client::Body;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::agent::pod::Pod;
 use crate::api::labels;
+use crate::core::promotion::Pod;
 
 /// What the API server does to one request.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::agent::pod::Pod;
 use crate::broker::report::{
     AgentState, ChildExit, ChildReport, GreetingView, LockReport, LockView, PromotionReport, Report,
 };
+use crate::core::promotion::Pod;
 use crate::telemetry::metrics::{AgentMetrics, StateLabel, StateLabels};
 use crate::telemetry::output::Output;
 use crate::telemetry::serve::Probes;

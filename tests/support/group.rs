@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tandem::{
     api::labels,
     broker::report::LockView,
-    core::record::{Promotion, RecordView, promoted},
+    core::{
+        promotion::{self, Author, Claim, Next},
+        record::RecordView,
+    },
 };
 
 use super::store::{Store, path};
@@ -184,16 +187,22 @@ impl Group {
         {
             return;
         }
-        let promotion = Promotion {
-            pod: broker.pod.clone(),
-            uid: broker.uid.clone(),
-            namespace: NAMESPACE.into(),
-            node: Some(text(pod, "/spec/nodeName")),
-            addresses: vec![broker.address.to_string()],
-            at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            epoch_floor: self.epoch,
+        let author = Author {
+            pod: promotion::Pod {
+                name: broker.pod.clone(),
+                namespace: NAMESPACE.into(),
+                uid: broker.uid.clone(),
+                ips: vec![broker.address],
+                node: text(pod, "/spec/nodeName"),
+            },
+            cluster: text(&slice, "/metadata/name"),
+            ports: Vec::new(),
         };
-        let next = promoted((*slice).clone(), &promotion);
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let claim = Claim { floor: self.epoch, tried: None, takeover_millis: 5, now };
+        let Ok(Next::Write { record: next, .. }) = promotion::next(&slice, &author, &claim) else {
+            panic!("a promotion that changes nothing");
+        };
         self.epoch = RecordView::read(&next).epoch;
         self.promotions.push(broker.pod.clone());
         store.replace(&record, labels::AGENT, next).expect("the agent's write");

@@ -64,7 +64,7 @@ pub async fn comes_up(lab: &Lab) -> Outcome {
 }
 
 /// A password with everything that means something in a properties file.
-const AWKWARD: &str = " s3cret = #!:\\t";
+const AWKWARD: &str = "s3 cret=#!%";
 
 /// All four protocols with a user's own password, a rotated one without a restart, and no entry
 /// without one.
