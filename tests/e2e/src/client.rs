@@ -140,7 +140,12 @@ impl TestClient {
     ///
     /// # Errors
     /// When no send was acknowledged in time.
-    pub async fn outage_until(&self, fault_millis: i64, later_millis: i64, limit: Duration) -> Result<i64> {
+    pub async fn outage_until(
+        &self,
+        fault_millis: i64,
+        later_millis: i64,
+        limit: Duration,
+    ) -> Result<i64> {
         wait::until(&format!("{} sends again", self.name), limit, async || {
             let url = format!("{}/acks?since={}", self.base, fault_millis - 500);
             let acks = http::json(Method::GET, &url, Duration::from_secs(5)).await?;
@@ -157,7 +162,12 @@ impl TestClient {
     pub async fn settle(&self) -> Result<Account> {
         let account = self.account().await?;
         ensure!(account.acknowledged > 0, "{}: nothing was ever acknowledged", self.name);
-        ensure!(account.lost == 0, "{}: {} messages lost; its log names them", self.name, account.lost);
+        ensure!(
+            account.lost == 0,
+            "{}: {} messages lost; its log names them",
+            self.name,
+            account.lost
+        );
         Ok(account)
     }
 

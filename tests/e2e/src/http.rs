@@ -13,7 +13,8 @@ use serde_json::Value;
 /// # Errors
 /// When there is no such answer in time.
 pub async fn json(method: Method, url: &str, limit: Duration) -> Result<Value> {
-    serde_json::from_slice(&body(method, url, limit).await?).with_context(|| format!("{url}: not JSON"))
+    serde_json::from_slice(&body(method, url, limit).await?)
+        .with_context(|| format!("{url}: not JSON"))
 }
 
 /// One request, answered with a text.
@@ -21,7 +22,8 @@ pub async fn json(method: Method, url: &str, limit: Duration) -> Result<Value> {
 /// # Errors
 /// When there is no such answer in time.
 pub async fn text(method: Method, url: &str, limit: Duration) -> Result<String> {
-    String::from_utf8(body(method, url, limit).await?.to_vec()).with_context(|| format!("{url}: no text"))
+    String::from_utf8(body(method, url, limit).await?.to_vec())
+        .with_context(|| format!("{url}: no text"))
 }
 
 async fn body(method: Method, url: &str, limit: Duration) -> Result<Bytes> {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Counts, LIMIT, clear,
+    Counts, FORGET_ADDRESSES, LIMIT, clear,
     figures::{Fault, Series},
     note,
     prober::{self, Prober},
@@ -120,12 +120,17 @@ impl<'a> Baseline<'a> {
     /// Brings every pod into the state of one that never failed, so that the kubelet's back-off is
     /// what a first failure meets: replaces those with restarts, the one that waits first.
     async fn refresh(&self) -> Result<()> {
+        let mut replaced = false;
         loop {
             let master = self.await_complete().await?;
             let standbys = self.pods.iter().filter(|pod| **pod != master);
             let Some(worn) = self.first_worn(standbys.chain([&master])).await? else { break };
             note(&format!("{}: {worn} is replaced ...", self.name));
             self.replace(&worn).await?;
+            replaced = true;
+        }
+        if replaced {
+            sleep(FORGET_ADDRESSES).await;
         }
         self.flows().await
     }

@@ -119,7 +119,7 @@ fn prepare() -> anyhow::Result<(Lab, Runtime)> {
 
 fn carry_out(name: &str, run: Run, shared: &OnceLock<(Lab, Runtime)>) -> Result<(), Failed> {
     let (lab, runtime) = shared.get().ok_or("there is no bed")?;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let outcome = runtime.block_on(run(lab));
     let seconds = begun.elapsed().as_secs_f64();
     match outcome {
