@@ -112,7 +112,9 @@ impl<'a> Baseline<'a> {
         baseline.await_complete().await?;
         for path in Address::ALL {
             let url = url(path, &baseline.group, &baseline.pods);
-            baseline.clients.push(TestClient::start_with_url(&baseline.group, path, &url).await?);
+            baseline
+                .clients
+                .push(TestClient::start_with_url(&baseline.group, path, &url, None).await?);
         }
         Ok(baseline)
     }
