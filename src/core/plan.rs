@@ -83,6 +83,7 @@ pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, no
     let mut wanted = resources::build(cluster, settings);
     wanted.push(record_manifest(cluster, observed));
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
+    let keeps_template = held_back.is_some();
     wanted.push(stateful_set);
     wanted.sort_by_key(|manifest| manifest.kind);
 
@@ -100,7 +101,7 @@ pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, no
     };
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
-        apply: if hands_off { Vec::new() } else { changed(observed, wanted) },
+        apply: if hands_off { Vec::new() } else { pinned(observed, changed(observed, wanted), keeps_template) },
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
@@ -252,6 +253,19 @@ fn changed(observed: &Observed, wanted: Vec<Manifest>) -> Vec<Manifest> {
             observed.child(manifest.kind, &manifest.name).is_none_or(|live| !covers(live, &manifest.object))
         })
         .collect()
+}
+
+/// A template that is kept is written on the version that it was read from: an apply that comes late
+/// must not bring an old template back.
+fn pinned(observed: &Observed, mut apply: Vec<Manifest>, keeps_template: bool) -> Vec<Manifest> {
+    for manifest in apply.iter_mut().filter(|manifest| keeps_template && manifest.kind == Kind::StatefulSet) {
+        let live = observed.child(manifest.kind, &manifest.name);
+        let version = live.and_then(|live| live.pointer("/metadata/resourceVersion")).cloned();
+        if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.extend(version.map(|version| ("resourceVersion".to_owned(), version)));
+        }
+    }
+    apply
 }
 
 /// Adds the hash of what is applied: it tells that a field was dropped, which a comparison of the
