@@ -185,7 +185,9 @@ fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let scope = Scope { client: client.clone(), namespace: args.watch_namespace.clone(), ours };
     let clusters = scope.api::<DeserializeGuard<BrokerCluster>>();
-    let controller = Controller::new(clusters, watcher::Config::default().any_semantic()).with_config(
+    // The most recent clusters, not any: a new leader must not go back to a spec that its predecessor
+    // has left behind.
+    let controller = Controller::new(clusters, watcher::Config::default()).with_config(
         ControllerConfig::default().concurrency(args.concurrency).debounce(Duration::from_millis(100)),
     );
     let controller = scope.watch::<StatefulSet>(controller);
