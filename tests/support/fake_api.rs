@@ -126,13 +126,21 @@ impl FakeApi {
 
     async fn serve(self, request: Request<Body>) -> Result<Answer, io::Error> {
         let call = Call::read(request).await;
-        let (before, after) = self.state().latency.as_mut().map(|latency| latency()).unwrap_or_default();
-        tokio::time::sleep(before).await;
-        let (outcome, how) = {
-            let mut state = self.state();
-            if state.hangs { (Ok(Value::Null), Some(How::Hang)) } else { state.take(&call) }
+        let latency = self.state().latency.as_mut().map(|latency| latency());
+        let (outcome, how) = match latency {
+            None => self.act(&call),
+            Some((before, after)) => {
+                // Apart from the client, who may give up: what it sent is carried out all the same.
+                let this = self.clone();
+                let acting = tokio::spawn(async move {
+                    tokio::time::sleep(before).await;
+                    let acted = this.act(&call);
+                    tokio::time::sleep(after).await;
+                    acted
+                });
+                acting.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
         };
-        tokio::time::sleep(after).await;
         match how {
             Some(How::Hang) => std::future::pending().await,
             Some(How::Kill) => {
@@ -141,11 +149,22 @@ impl FakeApi {
             }
             Some(How::Dropped) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
             Some(How::Error) => Ok(failure(&refusal(500, "InternalError", "injected"))),
-            None if call.is_watch() => Ok(silence()),
-            None => Ok(outcome.map_or_else(|refused| failure(&refused), |object| answer(200, &object))),
+            None => Ok(match outcome {
+                Ok(Some(object)) => answer(200, &object),
+                Ok(None) => silence(),
+                Err(refused) => failure(&refused),
+            }),
         }
     }
+
+    fn act(&self, call: &Call) -> (Outcome, Option<How>) {
+        let mut state = self.state();
+        if state.hangs { (Ok(None), Some(How::Hang)) } else { state.take(call) }
+    }
 }
+
+/// An object, a watch on which nothing happens, or a refusal.
+type Outcome = Result<Option<Value>, Refusal>;
 
 fn answer(code: u16, object: &Value) -> Answer {
     let body = Full::new(Bytes::from(object.to_string())).map_err(|never| match never {}).boxed_unsync();
@@ -167,20 +186,23 @@ fn silence() -> Answer {
 
 impl State {
     /// One request: its outcome, and how the answer gets lost, if it does.
-    fn take(&mut self, call: &Call) -> (Result<Value, Refusal>, Option<How>) {
+    fn take(&mut self, call: &Call) -> (Outcome, Option<How>) {
         self.calls.push(call.asked());
+        if call.is_watch() {
+            return (Ok(None), None);
+        }
         if !call.is_write() {
-            return (self.read(call), None);
+            return (self.read(call).map(Some), None);
         }
         self.writes += 1;
         let fault = self.fault.filter(|fault| fault.write == self.writes);
         if let Some(fault) = fault {
             self.fault = None;
             if fault.when == When::Before {
-                return (Ok(Value::Null), Some(fault.how));
+                return (Ok(None), Some(fault.how));
             }
         }
-        let outcome = self.write(call);
+        let outcome = self.write(call).map(Some);
         (outcome, fault.map(|fault| fault.how))
     }
 
