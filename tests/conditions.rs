@@ -37,15 +37,22 @@ async fn a_claim_that_cannot_serve_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_secret_or_key_is_named() {
-    let world = World::with(&format!("{SPEC}\nauth: {{usersSecret: {{name: people}}, adminSecret: {{name: boss}}}}"));
+    let world = World::with(&format!(
+        "{SPEC}\nauth: {{usersSecret: {{name: people}}, adminSecret: {{name: boss}}}}"
+    ));
     world.rounds(1).await;
     assert_eq!(world.condition("ConfigurationValid"), "False SecretMissing");
-    assert!(world.message("ConfigurationValid").contains("people") && world.message("ConfigurationValid").contains("boss"));
+    assert!(
+        world.message("ConfigurationValid").contains("people")
+            && world.message("ConfigurationValid").contains("boss")
+    );
     world.put("secrets", json!({"metadata": {"name": "people"}}));
     world.put("secrets", json!({"metadata": {"name": "boss"}, "data": {"username": "Ym9zcw=="}}));
     world.rounds(1).await;
     assert!(world.message("ConfigurationValid").contains("no key password"));
-    world.state().store.change(&World::at("secrets", "boss"), |secret| secret["data"]["password"] = json!("cGFzcw=="));
+    world.state().store.change(&World::at("secrets", "boss"), |secret| {
+        secret["data"]["password"] = json!("cGFzcw==")
+    });
     world.settle().await;
     assert_eq!(world.condition("ConfigurationValid"), "True Accepted");
     assert_eq!(world.names("secrets"), ["boss", "people"], "none is generated");
@@ -77,10 +84,17 @@ async fn a_wrong_spec_leaves_the_running_group_as_it_is() {
     assert_eq!(world.condition("ConfigurationValid"), "False InvalidSpec");
     assert_eq!(world.condition("Ready"), "True Serving");
     let writes = world.writes();
-    assert_eq!(writes.iter().filter(|write| !write.starts_with("create events")).count(), 1, "{writes:?}");
+    assert_eq!(
+        writes.iter().filter(|write| !write.starts_with("create events")).count(),
+        1,
+        "{writes:?}"
+    );
     world.edit("/broker/version", json!("6.3.1"));
     world.settle().await;
-    assert_eq!((world.condition("ConfigurationValid"), world.deleted()), ("True Accepted".into(), Vec::new()));
+    assert_eq!(
+        (world.condition("ConfigurationValid"), world.deleted()),
+        ("True Accepted".into(), Vec::new())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +103,8 @@ async fn a_start_is_told_step_by_step() {
     let mut seen = Vec::new();
     for _ in 0..9 {
         world.pass().await.unwrap().unwrap();
-        let now = ["MasterElected", "StandbyReady", "ServiceConverged", "Ready", "Progressing"].map(|type_| world.condition(type_));
+        let now = ["MasterElected", "StandbyReady", "ServiceConverged", "Ready", "Progressing"]
+            .map(|type_| world.condition(type_));
         if seen.last() != Some(&now) {
             seen.push(now);
         }
@@ -101,10 +116,13 @@ async fn a_start_is_told_step_by_step() {
 #[tokio::test(start_paused = true)]
 async fn another_slice_of_the_service_is_told() {
     let world = World::settled(SPEC).await;
-    world.put("endpointslices", json!({
-        "metadata": {"name": "orders-x", "labels": {"kubernetes.io/service-name": "orders"}},
-        "addressType": "IPv4", "endpoints": [],
-    }));
+    world.put(
+        "endpointslices",
+        json!({
+            "metadata": {"name": "orders-x", "labels": {"kubernetes.io/service-name": "orders"}},
+            "addressType": "IPv4", "endpoints": [],
+        }),
+    );
     world.settle().await;
     assert_eq!(world.condition("ServiceConverged"), "False ForeignSlice");
     assert_eq!(world.names("endpointslices"), ["orders", "orders-x"], "it is left alone");
@@ -118,7 +136,8 @@ async fn a_lost_standby_is_announced_once() {
     world.rounds(3).await;
     world.state().group.says.clear();
     world.settle().await;
-    let told: Vec<String> = world.writes().into_iter().filter(|write| write.contains(" events ")).collect();
+    let told: Vec<String> =
+        world.writes().into_iter().filter(|write| write.contains(" events ")).collect();
     // Lost is new; the return of the standby and the end of the disorder were told before, at the
     // start of the group, so that their Events are counted up.
     assert_eq!(told.len(), 3, "{told:?}");
@@ -156,7 +175,9 @@ async fn a_pod_that_is_replaced_between_the_look_and_its_label_is_no_error() {
     {
         let State { store, group, lag, .. } = &mut *world.state();
         let pod = World::at("pods", "orders-1");
-        store.change(&pod, |pod| pod["metadata"]["labels"]["tandem-operator.io/role"] = json!("master"));
+        store.change(&pod, |pod| {
+            pod["metadata"]["labels"]["tandem-operator.io/role"] = json!("master")
+        });
         let then = store.version();
         group.end(store, &pod);
         for _ in 0..4 {
@@ -169,7 +190,10 @@ async fn a_pod_that_is_replaced_between_the_look_and_its_label_is_no_error() {
     assert!(world.writes().contains(&"patch pods orders-1".to_owned()), "it was tried");
     assert_eq!(world.condition("ConfigurationValid"), "True Accepted");
     world.settle().await;
-    assert_eq!(world.get("pods", "orders-1").unwrap()["metadata"]["labels"]["tandem-operator.io/role"], "standby");
+    assert_eq!(
+        world.get("pods", "orders-1").unwrap()["metadata"]["labels"]["tandem-operator.io/role"],
+        "standby"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,8 +14,10 @@ use support::{
 
 /// Ways of failing, taken in turn. Killed, the operator loses its memory and does not even publish
 /// a status.
-const FAULTS: [[(When, How); 2]; 2] =
-    [[(When::Before, How::Error), (When::After, How::Kill)], [(When::Before, How::Kill), (When::After, How::Dropped)]];
+const FAULTS: [[(When, How); 2]; 2] = [
+    [(When::Before, How::Error), (When::After, How::Kill)],
+    [(When::Before, How::Kill), (When::After, How::Dropped)],
+];
 
 /// Settles the world without a fault, and then again with each fault at each of its writes.
 async fn always_ends_alike(world: World) {

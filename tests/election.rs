@@ -44,7 +44,11 @@ async fn a_dead_leaders_lease_is_taken_after_its_duration() {
     candidate(&api, "a").elected().await; // and never renews
     let started = Instant::now();
     candidate(&api, "b").elected().await;
-    assert!(started.elapsed() > DURATION && started.elapsed() <= DURATION + PERIOD * 2, "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() > DURATION && started.elapsed() <= DURATION + PERIOD * 2,
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -79,7 +83,14 @@ async fn a_leader_holds_for_long_and_keeps_the_candidate_waiting() {
 #[tokio::test(start_paused = true)]
 async fn a_leader_gives_up_within_its_limit_when_the_api_server_freezes_or_fails() {
     // Whatever the phase between its renewals and the trouble, and however long an error takes.
-    for (hangs, millis, error_millis) in [(true, 0, 0), (true, 1, 0), (true, 1999, 0), (false, 0, 0), (false, 1999, 400), (false, 500, 900)] {
+    for (hangs, millis, error_millis) in [
+        (true, 0, 0),
+        (true, 1, 0),
+        (true, 1999, 0),
+        (false, 0, 0),
+        (false, 1999, 400),
+        (false, 500, 900),
+    ] {
         let api = FakeApi::default();
         let mut leader = candidate(&api, "a");
         let since = leader.elected().await;
@@ -89,10 +100,15 @@ async fn a_leader_gives_up_within_its_limit_when_the_api_server_freezes_or_fails
             let mut state = troubled.state();
             state.hangs = hangs;
             state.refuse = Some(Refuse { resource: "leases", code: 403, message: "no" });
-            state.latency = Some(Box::new(move || (Duration::from_millis(error_millis), Duration::ZERO)));
+            state.latency =
+                Some(Box::new(move || (Duration::from_millis(error_millis), Duration::ZERO)));
         };
         let ((), ()) = tokio::join!(trouble, leader.hold(since));
-        assert!(since.elapsed() <= GIVE_UP, "{:?} with {hangs} {millis} {error_millis}", since.elapsed());
+        assert!(
+            since.elapsed() <= GIVE_UP,
+            "{:?} with {hangs} {millis} {error_millis}",
+            since.elapsed()
+        );
     }
 }
 
@@ -111,7 +127,10 @@ async fn a_lost_answer_to_the_taking_costs_nothing_but_a_look() {
 async fn somebody_elses_lease_with_odd_content_is_only_waited_for() {
     let api = FakeApi::default();
     let lease = json!({"metadata": {"name": "tandem-operator", "namespace": "tandem-system"}, "spec": {"holderIdentity": "x", "leaseDurationSeconds": -5}});
-    api.state().store.create(&path("leases", "tandem-system", "tandem-operator"), "x", lease).unwrap();
+    api.state()
+        .store
+        .create(&path("leases", "tandem-system", "tandem-operator"), "x", lease)
+        .unwrap();
     let started = Instant::now();
     candidate(&api, "a").elected().await;
     assert!(started.elapsed() > DURATION);

@@ -9,14 +9,21 @@ fn manifests_are_as_reviewed() {
         operator_namespace: "tandem-system".into(),
     };
     insta::glob!("golden/*.yaml", |path| {
-        let cluster: BrokerCluster = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let cluster: BrokerCluster =
+            serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let valid = validate(&cluster).unwrap();
         let mut manifests = resources::build(&valid, &settings);
         let ports = resources::config_map::ports(&valid);
-        manifests.push(resources::endpoint_slice::build(&valid, resources::endpoint_slice::Family::V4, &ports));
+        manifests.push(resources::endpoint_slice::build(
+            &valid,
+            resources::endpoint_slice::Family::V4,
+            &ports,
+        ));
         manifests.push(resources::stateful_set::build(&valid, &settings, None));
-        let text: Vec<String> =
-            manifests.iter().map(|manifest| serde_saphyr::to_string(&manifest.object).unwrap()).collect();
+        let text: Vec<String> = manifests
+            .iter()
+            .map(|manifest| serde_saphyr::to_string(&manifest.object).unwrap())
+            .collect();
         insta::assert_snapshot!(text.join("---\n"));
     });
 }

@@ -36,13 +36,23 @@ async fn a_fresh_cluster_gets_all_its_children_and_a_master_within_few_passes() 
     assert_eq!(world.names("configmaps").len(), 1);
     assert_eq!((world.record().epoch, world.record().failovers), (1, 0));
     assert_eq!(world.deleted(), Vec::<String>::new());
-    assert_eq!(world.get("pods", "orders-0").unwrap()["metadata"]["labels"]["tandem-operator.io/role"], "master");
-    assert_eq!(world.get("pods", "orders-1").unwrap()["metadata"]["labels"]["tandem-operator.io/role"], "standby");
+    assert_eq!(
+        world.get("pods", "orders-0").unwrap()["metadata"]["labels"]["tandem-operator.io/role"],
+        "master"
+    );
+    assert_eq!(
+        world.get("pods", "orders-1").unwrap()["metadata"]["labels"]["tandem-operator.io/role"],
+        "standby"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_over_a_settled_group_writes_nothing_at_all() {
-    for spec in [SPEC, "storage: {sharedVolume: {claim: {resources: {requests: {storage: 0.5Ti}}}}}\nreplicas: 3", LARGE] {
+    for spec in [
+        SPEC,
+        "storage: {sharedVolume: {claim: {resources: {requests: {storage: 0.5Ti}}}}}\nreplicas: 3",
+        LARGE,
+    ] {
         let world = World::settled(spec).await;
         let version = world.state().store.version();
         world.forget();
@@ -109,8 +119,16 @@ async fn a_second_edit_during_a_rollout_ends_at_the_last_spec_with_one_failover(
 #[tokio::test(start_paused = true)]
 async fn an_edit_that_cannot_run_stops_at_the_standby_and_its_correction_goes_on() {
     for (field, bad, good) in [
-        ("/broker/image", json!("registry.example/no-such-image:1"), json!("registry.example/activemq:6.3.1")),
-        ("/pod/env", json!([{"name": "CRASHES", "value": "1"}]), json!([{"name": "RUNS", "value": "1"}])),
+        (
+            "/broker/image",
+            json!("registry.example/no-such-image:1"),
+            json!("registry.example/activemq:6.3.1"),
+        ),
+        (
+            "/pod/env",
+            json!([{"name": "CRASHES", "value": "1"}]),
+            json!([{"name": "RUNS", "value": "1"}]),
+        ),
     ] {
         let world = World::settled(SPEC).await;
         world.edit(field, bad);
@@ -123,7 +141,10 @@ async fn an_edit_that_cannot_run_stops_at_the_standby_and_its_correction_goes_on
         world.edit(field, good);
         world.settle().await;
         assert_eq!(world.deleted(), ["orders-1", "orders-1", "orders-0"]);
-        assert_eq!((world.record().failovers, world.condition("Progressing")), (1, "False UpToDate".into()));
+        assert_eq!(
+            (world.record().failovers, world.condition("Progressing")),
+            (1, "False UpToDate".into())
+        );
     }
 }
 
@@ -135,14 +156,21 @@ async fn going_back_from_a_bad_edit_costs_no_failover() {
     world.edit("/broker/image", Value::Null);
     world.settle().await;
     assert_eq!(world.deleted(), ["orders-1", "orders-1"]);
-    assert_eq!((world.record().failovers, world.condition("Progressing")), (0, "False UpToDate".into()));
+    assert_eq!(
+        (world.record().failovers, world.condition("Progressing")),
+        (0, "False UpToDate".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn scaling_changes_the_number_of_pods_and_nothing_else() {
     let world = World::settled(SPEC).await;
     let kept = world.uid("pods", "orders-0");
-    for (replicas, pods) in [(3, vec!["orders-0", "orders-1", "orders-2"]), (1, vec!["orders-0"]), (2, vec!["orders-0", "orders-1"])] {
+    for (replicas, pods) in [
+        (3, vec!["orders-0", "orders-1", "orders-2"]),
+        (1, vec!["orders-0"]),
+        (2, vec!["orders-0", "orders-1"]),
+    ] {
         world.edit("/replicas", json!(replicas));
         world.settle().await;
         assert_eq!(world.names("pods"), pods);
@@ -168,11 +196,18 @@ async fn while_paused_nothing_is_written_but_the_status() {
     world.edit("/paused", json!(true));
     world.edit("/broker/java/heap", json!("60%"));
     world.edit("/replicas", json!(3));
-    world.state().store.change(&World::at("services", "orders"), |service| service["spec"]["ports"] = json!([]));
+    world
+        .state()
+        .store
+        .change(&World::at("services", "orders"), |service| service["spec"]["ports"] = json!([]));
     world.forget();
     world.settle().await;
     let writes = world.writes();
-    assert!(writes.iter().all(|write| write.starts_with("patch brokerclusters/status") || write.starts_with("create events")), "{writes:?}");
+    assert!(
+        writes.iter().all(|write| write.starts_with("patch brokerclusters/status")
+            || write.starts_with("create events")),
+        "{writes:?}"
+    );
     assert_eq!(world.condition("Paused"), "True SpecPaused");
     world.edit("/paused", json!(false));
     world.settle().await;
@@ -195,7 +230,10 @@ async fn failover_goes_on_while_paused() {
 #[tokio::test(start_paused = true)]
 async fn what_somebody_changed_is_put_right() {
     let world = World::settled(SPEC).await;
-    world.state().store.change(&World::at("services", "orders"), |service| service["spec"]["ports"] = json!([]));
+    world
+        .state()
+        .store
+        .change(&World::at("services", "orders"), |service| service["spec"]["ports"] = json!([]));
     world.state().store.remove(&World::at("roles", "orders-agent"));
     world.settle().await;
     assert_eq!(world.get("services", "orders").unwrap()["spec"]["ports"][0]["port"], 61616);
@@ -215,7 +253,11 @@ async fn a_field_that_the_spec_drops_goes_from_the_children() {
     let template = world.get("statefulsets", "orders").unwrap()["spec"]["template"]["spec"].clone();
     assert_eq!(template["nodeSelector"], Value::Null);
     assert!(!template.to_string().contains("Europe/Vienna"));
-    assert_eq!(world.record().target.unwrap().pod.as_deref(), Some("orders-1"), "the record's endpoint is not the operator's");
+    assert_eq!(
+        world.record().target.unwrap().pod.as_deref(),
+        Some("orders-1"),
+        "the record's endpoint is not the operator's"
+    );
     assert_eq!(world.get("endpointslices", "orders").unwrap()["ports"][0]["port"], 5672);
 }
 
@@ -226,8 +268,16 @@ async fn a_record_with_a_foreign_owner_is_not_ours() {
         ("services", "orders-pods", json!({"spec": {"ports": [{"port": 1}]}})),
         ("endpointslices", "orders", json!({"addressType": "IPv4", "endpoints": []})),
         ("secrets", "orders-admin", json!({"data": {}})),
-        ("persistentvolumeclaims", "orders-store", json!({"spec": {"accessModes": ["ReadWriteMany"]}})),
-        ("statefulsets", "orders", json!({"spec": {"serviceName": "x", "replicas": 0, "selector": {}, "template": {}}})),
+        (
+            "persistentvolumeclaims",
+            "orders-store",
+            json!({"spec": {"accessModes": ["ReadWriteMany"]}}),
+        ),
+        (
+            "statefulsets",
+            "orders",
+            json!({"spec": {"serviceName": "x", "replicas": 0, "selector": {}, "template": {}}}),
+        ),
         ("roles", "orders-agent", json!({"rules": []})),
     ] {
         let world = World::new();
@@ -239,7 +289,11 @@ async fn a_record_with_a_foreign_owner_is_not_ours() {
         let theirs = world.get(resource, name).unwrap();
         assert_eq!(theirs["metadata"]["ownerReferences"], Value::Null);
         let writes = world.writes();
-        assert!(writes.iter().all(|write| write.starts_with("patch brokerclusters/status") || write.starts_with("create events")), "{writes:?}");
+        assert!(
+            writes.iter().all(|write| write.starts_with("patch brokerclusters/status")
+                || write.starts_with("create events")),
+            "{writes:?}"
+        );
         assert_eq!(world.condition("ConfigurationValid"), "False NameTaken", "{resource} {name}");
         assert!(world.message("ConfigurationValid").contains(name));
         world.state().store.remove(&World::at(resource, name));
@@ -254,7 +308,16 @@ async fn the_claim_outlives_the_cluster_and_is_found_again() {
     let claim = world.uid("persistentvolumeclaims", "orders-store");
     world.delete();
     world.settle().await;
-    for resource in ["statefulsets", "pods", "services", "endpointslices", "configmaps", "secrets", "roles", "networkpolicies"] {
+    for resource in [
+        "statefulsets",
+        "pods",
+        "services",
+        "endpointslices",
+        "configmaps",
+        "secrets",
+        "roles",
+        "networkpolicies",
+    ] {
         assert_eq!(world.names(resource), Vec::<String>::new(), "{resource}");
     }
     assert_eq!(world.uid("persistentvolumeclaims", "orders-store"), claim);
@@ -288,7 +351,9 @@ async fn the_generated_password_is_made_once() {
     world.settle().await;
     assert_eq!(world.get("secrets", "orders-admin").unwrap(), secret);
     // A user's own password stays too.
-    world.state().store.change(&World::at("secrets", "orders-admin"), |secret| secret["data"]["password"] = json!("cGFzcw=="));
+    world.state().store.change(&World::at("secrets", "orders-admin"), |secret| {
+        secret["data"]["password"] = json!("cGFzcw==")
+    });
     world.forget();
     world.settle().await;
     assert_eq!(world.writes(), Vec::<String>::new());
@@ -301,7 +366,8 @@ async fn misled() -> World {
     let mut state = world.state();
     state.group.agents_cut_off = true;
     state.store.change(&World::at("endpointslices", "orders"), |slice| {
-        slice["endpoints"][0]["targetRef"] = json!({"kind": "Pod", "name": "orders-1", "uid": standby});
+        slice["endpoints"][0]["targetRef"] =
+            json!({"kind": "Pod", "name": "orders-1", "uid": standby});
         slice["endpoints"][0]["addresses"] = json!(["10.0.0.2"]);
     });
     drop(state);
@@ -316,7 +382,11 @@ async fn a_wrong_record_is_repaired_after_two_seconds_with_a_higher_epoch() {
     assert_eq!(world.condition("ServiceConverged"), "False RecordStale");
     world.age_disagreement(Duration::from_millis(1900));
     world.pass().await.unwrap().unwrap();
-    assert_eq!((world.record().epoch, world.record().target.unwrap().pod.as_deref()), (1, Some("orders-1")), "its agent goes first");
+    assert_eq!(
+        (world.record().epoch, world.record().target.unwrap().pod.as_deref()),
+        (1, Some("orders-1")),
+        "its agent goes first"
+    );
     world.age_disagreement(Duration::from_millis(200));
     world.settle().await;
     assert_eq!(world.record().epoch, 2);
@@ -333,7 +403,10 @@ async fn a_wrong_record_is_not_repaired_without_fresh_proof() {
     // Both pods answer when the pass looks, and none when the proof is asked for.
     world.state().group.answers_left = Some(2);
     world.pass().await.unwrap().unwrap();
-    assert!(world.state().calls.iter().any(|call| call.verb == "get" && call.resource == "pods"), "it was about to");
+    assert!(
+        world.state().calls.iter().any(|call| call.verb == "get" && call.resource == "pods"),
+        "it was about to"
+    );
     world.state().group.answers_left = None;
     for said in [Says::Silence, Says::View(LockView::Unknown), Says::View(LockView::Other)] {
         world.state().group.says.insert("orders-0".into(), said);
@@ -355,7 +428,8 @@ async fn a_repair_never_overwrites_a_promotion_that_came_in_between() {
     world.tick();
     let after = world.record();
     assert_eq!(after.epoch, 2);
-    let changes = world.state().store.version() - fresh["metadata"]["resourceVersion"].as_str().unwrap().parse::<usize>().unwrap();
+    let changes = world.state().store.version()
+        - fresh["metadata"]["resourceVersion"].as_str().unwrap().parse::<usize>().unwrap();
     world.state().lag = behind(changes, 40);
     world.pass().await.unwrap().unwrap();
     assert_eq!(world.record(), after);
@@ -409,7 +483,11 @@ async fn with_a_disputed_or_unknown_lock_no_pod_is_deleted_and_no_template_chang
         assert_eq!(world.condition("Progressing"), "False RolloutWaiting");
         world.state().group.says.clear();
         world.settle().await;
-        assert_eq!((world.deleted().len(), world.record().failovers), (2, 1), "it goes on by itself");
+        assert_eq!(
+            (world.deleted().len(), world.record().failovers),
+            (2, 1),
+            "it goes on by itself"
+        );
     }
 }
 
@@ -426,7 +504,10 @@ async fn a_silent_standby_is_not_replaced_and_neither_is_its_master() {
 /// The kubelet reports late, and not at all from a node that lost the API server.
 #[tokio::test(start_paused = true)]
 async fn a_broker_that_answers_runs_whatever_the_pods_status_says() {
-    for state in [json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 137}})] {
+    for state in [
+        json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+        json!({"terminated": {"exitCode": 137}}),
+    ] {
         let world = World::settled(SPEC).await;
         world.state().store.change(&World::at("pods", "orders-0"), |pod| {
             pod["status"]["containerStatuses"][0]["state"] = state;

@@ -18,7 +18,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -26,7 +27,9 @@ impl Dice {
 /// Every second read, on average, is up to so many changes behind, independently of all others.
 fn shaky(seed: u64, limit: u64) -> Lag {
     let mut dice = Dice(seed);
-    Box::new(move || if dice.below(2) == 0 { 0 } else { usize::try_from(dice.below(limit)).unwrap() })
+    Box::new(
+        move || if dice.below(2) == 0 { 0 } else { usize::try_from(dice.below(limit)).unwrap() },
+    )
 }
 
 /// Several outdated views at several moments, and some seeds of shaky ones.
@@ -39,7 +42,13 @@ async fn converges_whatever_it_reads(start: &World, failovers: i64) {
             world.disturbed(after).await;
             world.state().lag = behind(changes, passes * PASS);
             world.disturbed(passes + 1).await;
-            ends_like(&world, &calm, failovers, &format!("{changes} changes behind for {passes} passes after {after}")).await;
+            ends_like(
+                &world,
+                &calm,
+                failovers,
+                &format!("{changes} changes behind for {passes} passes after {after}"),
+            )
+            .await;
         }
     }
     for seed in 0..12 {
@@ -56,12 +65,14 @@ async fn ends_like(world: &World, calm: &World, failovers: i64, what: &str) {
     world.settle().await;
     assert_eq!(world.record().failovers, failovers, "{what}");
     let templates = world.state().templates.clone();
-    let back = (2..templates.len()).find(|index| templates[..index - 1].contains(&templates[*index]));
+    let back =
+        (2..templates.len()).find(|index| templates[..index - 1].contains(&templates[*index]));
     assert_eq!(back, None, "an old template came back: {templates:?}, {what}");
     for resource in ["pods", "configmaps", "secrets", "statefulsets", "services"] {
         assert_eq!(world.names(resource), calm.names(resource), "{what}");
     }
-    for type_ in ["Ready", "StandbyReady", "ServiceConverged", "ConfigurationValid", "Progressing"] {
+    for type_ in ["Ready", "StandbyReady", "ServiceConverged", "ConfigurationValid", "Progressing"]
+    {
         assert_eq!(world.condition(type_), calm.condition(type_), "{type_}: {what}");
     }
 }

@@ -19,6 +19,7 @@ use crate::agent::{peers, record};
 use crate::broker::report::{ChildExit, ChildReport, GreetingView, LockView, PromotionReport};
 use crate::broker::settings::GreetingSettings;
 use crate::clock;
+use crate::core::promotion;
 use crate::lock::track::Life;
 use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
 
@@ -27,7 +28,7 @@ const FIRST_REPAIR: Duration = Duration::from_millis(250);
 /// The longest pause before a repair.
 const LONGEST_REPAIR: Duration = Duration::from_secs(10);
 /// So long without a promotion, and repairs are no longer in a row.
-const CALM: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_mins(1);
 
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -41,7 +42,7 @@ impl Agent {
                 self.feed(Input::Peers(peers));
             }
             Event::Promoted { generation: of, epoch } if of == generation => {
-                self.on_promoted(epoch)
+                self.on_promoted(epoch);
             }
             Event::Record(record) => {
                 self.record = Some((record, Instant::now()));
@@ -148,7 +149,7 @@ impl Agent {
     fn on_record(&mut self) {
         let Some((record, _)) = &self.record else { return };
         let epochs = &self.promoter.epochs;
-        epochs.note(record.as_deref().and_then(record::epoch).unwrap_or_default());
+        epochs.note(record.as_deref().and_then(promotion::epoch).unwrap_or_default());
         let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
         self.feed(Input::Record(view));
     }
@@ -156,16 +157,16 @@ impl Agent {
     fn on_promoted(&mut self, epoch: u64) {
         self.promotion = None;
         self.view.problem(Source::Record, None);
-        if let Some(taken) = self.lock_taken {
-            self.view.metrics.promotion_seconds.observe(taken.elapsed().as_secs_f64());
+        let mut first = false;
+        if let Some(promotion) = &mut self.view.known().promotion {
+            first = promotion.recorded.is_none();
+            promotion.recorded.get_or_insert_with(clock::now);
+            promotion.epoch = Some(epoch);
         }
-        tracing::info!("the record names this pod by epoch {epoch}");
-        {
-            let mut known = self.view.known();
-            if let Some(promotion) = &mut known.promotion {
-                promotion.recorded = Some(clock::now());
-                promotion.epoch = Some(epoch);
-            }
+        // Repairs write the record again, but the failover was over before them.
+        if let Some(taken) = self.lock_taken.filter(|_| first) {
+            self.view.metrics.promotion_seconds.observe(taken.elapsed().as_secs_f64());
+            tracing::info!("the record names this pod by epoch {epoch}");
         }
         let started = self.last_promotion;
         self.feed(Input::Promoted);
@@ -227,14 +228,14 @@ impl Agent {
                 self.next_life(Some(broker.pid));
                 self.broker = Some(broker);
                 self.view.problem(Source::Child, None);
-                self.feed(Input::Child(ChildEvent::Started));
+                self.inputs.push_back(Input::Child(ChildEvent::Started));
             }
             Err(error) => {
                 let program = &self.settings.child.program;
                 let problem = format!("cannot start {program}: {error}; is it in the image?");
                 self.view.problem(Source::Child, Some(problem));
                 self.next_life(None);
-                self.feed(Input::Child(ChildEvent::NotStarted));
+                self.inputs.push_back(Input::Child(ChildEvent::NotStarted));
             }
         }
     }
@@ -296,6 +297,8 @@ impl Proof {
         let both = async { tokio::join!(self.locks.look(), greet(self.port, self.deadline)) };
         let ((life, verdict), greeting) = tokio::time::timeout(2 * self.deadline, both).await?;
         ensure!(life.generation == self.generation, "the broker has ended");
+        // On network file systems the client's table is all there is so far; what proves there is to
+        // enter the view, not this place.
         ensure!(
             matches!(verdict.view, LockView::Mine(_)) && !verdict.changed,
             "the lock is not proven: {:?}",

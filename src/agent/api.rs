@@ -106,11 +106,11 @@ impl ApiServer {
     }
 
     /// Lists the pods that `selector` selects.
-    pub async fn pods(&self, selector: &str) -> Result<Value, ApiError> {
+    pub async fn pods(&self, selector: &str, deadline: Duration) -> Result<Value, ApiError> {
         use k8s_openapi::api::core::v1::Pod;
         let pods = Request::new(Pod::url_path(&(), Some(&self.namespace)));
         let parameters = ListParams::default().labels(selector).limit(50);
-        self.send(pods.list(&parameters)).await
+        self.send(pods.list(&parameters), deadline).await
     }
 
     /// An `Api` with a connection of its own, for a watch.
@@ -124,24 +124,26 @@ impl ApiServer {
         request: impl FnOnce(&Request) -> Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Value, ApiError> {
         let path = EndpointSlice::url_path(&(), Some(&self.namespace));
-        self.send(request(&Request::new(path))).await
+        self.send(request(&Request::new(path)), REQUEST_DEADLINE).await
     }
 
     async fn send(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+        deadline: Duration,
     ) -> Result<Value, ApiError> {
         let request = request.map_err(|error| ApiError::Refused(error.to_string()))?;
         let client = self.client()?;
-        let outcome = match timeout(REQUEST_DEADLINE, client.request::<Value>(request)).await {
+        let outcome = match timeout(deadline, client.request::<Value>(request)).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(kube::Error::Api(status))) => match status.code {
                 404 => ApiError::NotFound,
                 409 => ApiError::Conflict,
                 _ => ApiError::Refused(status.to_string()),
             },
-            Ok(Err(error)) => ApiError::Unreachable(error.to_string()),
-            Err(_) => ApiError::Unreachable(format!("nothing in {REQUEST_DEADLINE:?}")),
+            // With its causes: the outermost only says that something failed.
+            Ok(Err(error)) => ApiError::Unreachable(format!("{:#}", anyhow::Error::from(error))),
+            Err(_) => ApiError::Unreachable(format!("nothing in {deadline:?}")),
         };
         if matches!(outcome, ApiError::Unreachable(_)) {
             *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -151,13 +153,10 @@ impl ApiServer {
 
     fn client(&self) -> Result<Client, ApiError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*client {
-            Some(client) => Ok(client.clone()),
-            None => {
-                let fresh =
-                    (self.connect)().map_err(|e| ApiError::Unreachable(format!("{e:#}")))?;
-                Ok(client.insert(fresh).clone())
-            }
+        if let Some(client) = &*client {
+            return Ok(client.clone());
         }
+        let fresh = (self.connect)().map_err(|e| ApiError::Unreachable(format!("{e:#}")))?;
+        Ok(client.insert(fresh).clone())
     }
 }

@@ -126,18 +126,16 @@ fn render(admin: (Vec<u8>, Vec<u8>), users: BTreeMap<Vec<u8>, Vec<u8>>) -> (File
             Err(reason) => problems.push(format!("{what} {reason}")),
         }
     }
-    let mut files = Files { users: String::new(), groups: String::new() };
-    for (name, password) in &accepted {
-        files.users.push_str(&format!("{}={}\n", escaped(name), escaped(password)));
-    }
+    let line =
+        |(name, password): (&String, &String)| format!("{}={}\n", escaped(name), escaped(password));
+    let users = accepted.iter().map(line).collect();
     let names: Vec<_> = accepted.keys().map(|name| escaped(name)).collect();
-    files.groups.push_str(&format!("users={}\n", names.join(",")));
-    if let Some(name) =
-        String::from_utf8(admin_name).ok().filter(|name| accepted.contains_key(name))
-    {
-        files.groups.push_str(&format!("admins={}\n", escaped(&name)));
-    }
-    (files, problems)
+    let admin_name = String::from_utf8(admin_name).ok();
+    let admins = admin_name
+        .filter(|name| accepted.contains_key(name))
+        .map(|name| format!("admins={}\n", escaped(&name)));
+    let groups = format!("users={}\n{}", names.join(","), admins.unwrap_or_default());
+    (Files { users, groups }, problems)
 }
 
 /// Name and password as text, or why not. Never says a password.
@@ -168,7 +166,7 @@ fn escaped(text: &str) -> String {
                 out.push(char::from(byte));
             }
             Ok(byte) if byte.is_ascii_graphic() => out.push(char::from(byte)),
-            _ => out.push_str(&format!("\\u{unit:04X}")),
+            _ => out.extend(format!("\\u{unit:04X}").chars()),
         }
     }
     out

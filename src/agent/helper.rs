@@ -33,6 +33,12 @@ impl Helper {
         Self { questions }
     }
 
+    /// For tests: every question fails at once.
+    #[cfg(test)]
+    pub fn absent() -> Self {
+        Self { questions: mpsc::channel(1).0 }
+    }
+
     /// Who holds the lock. Takes as long as the storage does: the caller sets the deadline.
     pub async fn look(&self, child: Option<i32>) -> Observation {
         match self.ask(Question::Look(child)).await {

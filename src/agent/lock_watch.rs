@@ -90,7 +90,7 @@ impl LockWatch {
                 verdict: Verdict { view, changed: false, file: None },
                 started,
                 took,
-                error: Some(format!("the storage has not answered for {} s", took.as_secs())),
+                error: Some("the storage does not answer".to_owned()),
             };
             events.send(Event::Lock(news)).await.ok()?;
         }

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use serde_json::Value;
 
-use crate::agent::pod::Pod;
 use crate::broker::settings::{AGENT_PORT, AgentSettings, SETTINGS_FILE, SETTINGS_SCHEMA};
 use crate::telemetry::output::Output;
 use crate::telemetry::tracing::{LogFormat, init_to};
@@ -51,14 +51,15 @@ const FLUSH: std::time::Duration = std::time::Duration::from_millis(200);
 /// Arguments of `tandem agent`.
 #[derive(Args, Clone, Debug)]
 pub struct AgentArgs {
-    /// Directory with agent.json, as mounted from the group's ConfigMap.
+    /// Directory with agent.json, as mounted from the group's `ConfigMap`.
     #[arg(long, default_value = "/etc/tandem", value_name = "DIR")]
     pub config: PathBuf,
     /// Format of the agent's own log; the broker's lines are passed on as they are.
     #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What the agent logs, such as `info` or `tandem=debug`.
-    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    /// What the agent logs, such as `info` or `tandem=debug`. The API client is kept silent: what it
+    /// would repeat with each attempt, the agent says once.
+    #[arg(long, default_value = "info,kube_client=off", env = "TANDEM_LOG")]
     pub log: String,
     /// Port of /livez, /readyz, /v1/report and /metrics.
     #[arg(long, default_value_t = AGENT_PORT)]
@@ -83,7 +84,7 @@ pub fn main(args: &AgentArgs) -> anyhow::Result<ExitCode> {
 
 fn start(args: &AgentArgs, output: Output) -> anyhow::Result<()> {
     let settings = read_settings(&args.config)?;
-    let pod = Pod::from_env()?;
+    let pod = pod::from_env()?;
     // One thread is enough, and its memory is taken from the broker's.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run::run(settings, pod, args.port, output))
@@ -106,14 +107,35 @@ fn check_pid(allow_any: bool) -> anyhow::Result<()> {
 fn read_settings(directory: &std::path::Path) -> anyhow::Result<AgentSettings> {
     let path = directory.join(SETTINGS_FILE);
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let settings: AgentSettings =
+    let settings: Value =
         serde_json::from_slice(&text).with_context(|| format!("cannot read {}", path.display()))?;
+    // First of all: another version's fields would only be called unknown.
+    let schema = settings.get("schema").and_then(Value::as_u64);
     ensure!(
-        settings.schema == SETTINGS_SCHEMA,
-        "{} has schema {}, and this agent knows schema {SETTINGS_SCHEMA}: operator and agent differ \
-         in version",
+        schema == Some(SETTINGS_SCHEMA.into()),
+        "{} has schema {schema:?}, and this agent knows schema {SETTINGS_SCHEMA}: operator and \
+         agent differ in version",
         path.display(),
-        settings.schema
     );
-    Ok(settings)
+    serde_json::from_value(settings).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_another_version_are_refused_by_their_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(SETTINGS_FILE);
+        for (text, reason) in [
+            (r#"{"schema": 2, "novelty": true}"#, "schema Some(2)"),
+            (r#"{"schema": 1, "novelty": true}"#, "unknown field `novelty`"),
+            ("{", "EOF"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = read_settings(directory.path()).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{error:#}");
+        }
+    }
 }

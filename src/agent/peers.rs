@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::timeout;
 
 use crate::agent::api::ApiServer;
 use crate::agent::machine::Peers;
-use crate::agent::record::Author;
 use crate::api::labels;
+use crate::core::promotion::Author;
 
 /// The broker waits for the answer.
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -19,9 +18,9 @@ const BROKER: &str = "broker";
 pub async fn ask(api: &ApiServer, author: &Author) -> Peers {
     let selector =
         format!("{}={},{}={BROKER}", labels::INSTANCE, author.cluster, labels::COMPONENT);
-    match timeout(DEADLINE, api.pods(&selector)).await {
-        Ok(Ok(list)) => read(&list, &author.pod.uid),
-        Ok(Err(_)) | Err(_) => Peers::Unknown,
+    match api.pods(&selector, DEADLINE).await {
+        Ok(list) => read(&list, &author.pod.uid),
+        Err(_) => Peers::Unknown,
     }
 }
 

@@ -5,37 +5,23 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, ensure};
 
-/// The pod that this agent runs in, from the downward API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// `POD_NAME`.
-    pub name: String,
-    /// `POD_NAMESPACE`.
-    pub namespace: String,
-    /// `POD_UID`.
-    pub uid: String,
-    /// `POD_IPS`, separated by commas: one, or one of each family.
-    pub ips: Vec<IpAddr>,
-    /// `NODE_NAME`.
-    pub node: String,
-}
+use crate::core::promotion::Pod;
 
-impl Pod {
-    /// Reads the environment.
-    pub fn from_env() -> anyhow::Result<Self> {
-        let ips = variable("POD_IPS")?
-            .split(',')
-            .map(|ip| ip.trim().parse())
-            .collect::<Result<Vec<IpAddr>, _>>()
-            .context("POD_IPS must be IP addresses separated by commas")?;
-        Ok(Self {
-            name: variable("POD_NAME")?,
-            namespace: variable("POD_NAMESPACE")?,
-            uid: variable("POD_UID")?,
-            ips,
-            node: variable("NODE_NAME")?,
-        })
-    }
+/// The pod that this agent runs in, from the downward API: `POD_NAME`, `POD_NAMESPACE`, `POD_UID`,
+/// `POD_IPS` (separated by commas) and `NODE_NAME`.
+pub(super) fn from_env() -> anyhow::Result<Pod> {
+    let ips = variable("POD_IPS")?
+        .split(',')
+        .map(|ip| ip.trim().parse())
+        .collect::<Result<Vec<IpAddr>, _>>()
+        .context("POD_IPS must be IP addresses separated by commas")?;
+    Ok(Pod {
+        name: variable("POD_NAME")?,
+        namespace: variable("POD_NAMESPACE")?,
+        uid: variable("POD_UID")?,
+        ips,
+        node: variable("NODE_NAME")?,
+    })
 }
 
 fn variable(name: &str) -> anyhow::Result<String> {

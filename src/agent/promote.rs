@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::agent::api::{ApiError, ApiServer};
 use crate::agent::event::{Event, Events};
 use crate::agent::helper::Helper;
-use crate::agent::record::{self, Author, Claim, Next};
 use crate::clock;
+use crate::core::promotion::{self, Author, Claim, Next};
 
 /// The pause after the first failed attempt; doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -123,11 +123,8 @@ impl Promoter {
 
     /// Removes the endpoint if the record still names this pod, and tells when that is over.
     pub async fn empty(self, events: Events) {
-        match timeout(EMPTY_DEADLINE, self.try_empty()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("cannot empty the record: {error:#}"),
-            Err(_) => tracing::warn!("cannot empty the record: no answer in {EMPTY_DEADLINE:?}"),
-        }
+        let outcome = in_time(EMPTY_DEADLINE, self.try_empty()).await;
+        warn(outcome, "cannot empty the record");
         drop(events.send(Event::Emptied).await);
     }
 
@@ -137,14 +134,14 @@ impl Promoter {
         F: Future<Output = anyhow::Result<()>>,
     {
         let record = self.read_or_create().await.context("cannot read the promotion record")?;
-        self.epochs.note(record::epoch(&record).unwrap_or_default());
+        self.epochs.note(promotion::epoch(&record).unwrap_or_default());
         let claim = Claim {
             floor: self.epochs.seen(),
             tried: self.epochs.tried(),
             takeover_millis: u64::try_from(promotion.lock_taken.elapsed().as_millis())?,
             now: clock::now(),
         };
-        let (record, epoch) = match record::next(&record, &self.author, &claim)? {
+        let (record, epoch) = match promotion::next(&record, &self.author, &claim)? {
             Next::Ours { epoch } => return Ok(epoch),
             Next::Write { record, epoch } => (record, epoch),
         };
@@ -162,7 +159,7 @@ impl Promoter {
         let name = &self.author.cluster;
         match self.api.get(name).await {
             Err(ApiError::NotFound) => {
-                self.api.apply(name, &record::shell(&self.author)).await?;
+                self.api.apply(name, &promotion::shell(&self.author)).await?;
                 self.api.get(name).await
             }
             other => other,
@@ -172,7 +169,7 @@ impl Promoter {
     /// The second family's slice, where the operator made one. The record is what counts, so this is
     /// tried twice and then left to the operator.
     async fn follow(&self, record: &Value) {
-        let Some(name) = record::follower_name(record, &self.author) else { return };
+        let Some(name) = promotion::follower_name(record, &self.author) else { return };
         for _ in 0..2 {
             match self.try_follow(&name, record).await {
                 Ok(()) => return,
@@ -186,7 +183,7 @@ impl Promoter {
             Err(ApiError::NotFound) => return Ok(()),
             other => other?,
         };
-        let slice = record::following(&slice, record, &self.author)?;
+        let slice = promotion::following(&slice, record, &self.author)?;
         self.api.replace(name, &slice).await?;
         Ok(())
     }
@@ -195,7 +192,7 @@ impl Promoter {
         loop {
             let name = &self.author.cluster;
             let record = self.api.get(name).await?;
-            let Some(emptied) = record::emptied(&record, &self.author)? else { return Ok(()) };
+            let Some(emptied) = promotion::emptied(&record, &self.author)? else { return Ok(()) };
             match self.api.replace(name, &emptied).await {
                 Err(ApiError::Conflict) => {}
                 other => return other.map(drop).map_err(Into::into),
@@ -205,24 +202,30 @@ impl Promoter {
 
     /// The floor is only for a deleted record, so a store that does not answer delays nothing.
     async fn note_floor(&self) {
-        match timeout(FLOOR_DEADLINE, self.helper.floor()).await {
-            Ok(Ok(epoch)) => self.epochs.note(epoch),
-            Ok(Err(error)) => tracing::warn!("cannot read the epoch floor: {error:#}"),
-            Err(_) => tracing::warn!("cannot read the epoch floor: the storage does not answer"),
-        }
+        let floor = in_time(FLOOR_DEADLINE, self.helper.floor()).await;
+        self.epochs.note(*floor.as_ref().unwrap_or(&0));
+        warn(floor, "cannot read the epoch floor");
     }
 
     fn raise_floor(&self, epoch: u64) {
         let helper = self.helper.clone();
         tokio::spawn(async move {
-            match timeout(RAISE_DEADLINE, helper.raise_floor(epoch)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!("cannot raise the epoch floor: {error:#}"),
-                Err(_) => {
-                    tracing::warn!("cannot raise the epoch floor: the storage does not answer")
-                }
-            }
+            let outcome = in_time(RAISE_DEADLINE, helper.raise_floor(epoch)).await;
+            warn(outcome, "cannot raise the epoch floor");
         });
+    }
+}
+
+async fn in_time<T>(
+    deadline: Duration,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    timeout(deadline, work).await.with_context(|| format!("no answer in {deadline:?}"))?
+}
+
+fn warn<T>(outcome: anyhow::Result<T>, what: &str) {
+    if let Err(error) = outcome {
+        tracing::warn!("{what}: {error:#}");
     }
 }
 

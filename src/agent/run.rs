@@ -1,13 +1,14 @@
 //! The loop: all I/O is arranged around the machine, and nothing in it waits for anything but the
 //! next input.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::agent::api::{ApiServer, connect_from_env};
@@ -18,17 +19,17 @@ use crate::agent::greeter::{self, Cadence};
 use crate::agent::helper::Helper;
 use crate::agent::lock_watch::LockWatch;
 use crate::agent::machine::{Input, State, step};
-use crate::agent::pod::Pod;
 use crate::agent::probe::ProbeArgs;
 use crate::agent::promote::{Epochs, Promoter};
 use crate::agent::reap::{Kept, reap_orphans};
-use crate::agent::record::Author;
 use crate::agent::timers::Timers;
 use crate::agent::timing::Timing;
 use crate::agent::view::{Source, View};
 use crate::agent::{serve, watch as record_watch};
 use crate::broker::report::AgentState;
 use crate::broker::settings::{AgentSettings, GreetingSettings, LockSettings};
+use crate::core::promotion::Author;
+use crate::core::promotion::Pod;
 use crate::lock::track::Life;
 use crate::telemetry::output::Output;
 
@@ -42,6 +43,8 @@ pub(super) struct Agent {
     pub(super) settings: AgentSettings,
     pub(super) timing: Timing,
     pub(super) machine: State,
+    /// Inputs that acts brought about.
+    pub(super) inputs: VecDeque<Input>,
     pub(super) timers: Timers,
     pub(super) view: Arc<View>,
     pub(super) around: Surroundings,
@@ -75,7 +78,7 @@ pub(super) async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (events, mut queue) = mpsc::channel(WAITING_EVENTS);
     let mut agent = Agent::new(settings, pod, output, events).await;
-    agent.start_tasks(port)?;
+    agent.start_tasks(port);
 
     let mut turn = interval(TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,17 +90,26 @@ pub(super) async fn run(
             _ = interrupt.recv() => agent.feed(Input::Terminate),
             Some(event) = queue.recv() => agent.on_event(event),
             deadline = agent.timers.next() => agent.feed(Input::DeadlinePassed(deadline)),
-            Some(ended) = agent.tasks.join_next() => ended.context("a task of the agent failed")?,
+            Some(ended) = agent.tasks.join_next() => check(ended)?,
             _ = turn.tick() => {}
         }
     }
     Ok(())
 }
 
+/// A task that was given up is no failure. One that panicked is a fault of the agent: without it the
+/// agent would be blind, so it ends, and its broker with it.
+fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
+    match ended {
+        Err(error) if !error.is_cancelled() => Err(error).context("a task of the agent failed"),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 impl Agent {
     async fn new(settings: AgentSettings, pod: Pod, output: Output, events: Events) -> Self {
         let timing = Timing::new(&settings);
-        let (life, live) = watch::channel(Life::default());
+        let (life, lives) = watch::channel(Life::default());
         let (cadence, _) = watch::channel(Cadence::default());
         let kept = Kept::default();
         let LockSettings::File { path, .. } = &settings.lock;
@@ -115,10 +127,11 @@ impl Agent {
             epochs: Epochs::default(),
         };
         Self {
-            locks: LockWatch::new(helper, live, timing.clone()),
+            locks: LockWatch::new(helper, lives, timing.clone()),
             view: Arc::new(View::new(pod, output.clone())),
             around: Surroundings { events, output, kept },
             machine: State::default(),
+            inputs: VecDeque::new(),
             timers: Timers::default(),
             tasks: JoinSet::new(),
             broker: None,
@@ -137,7 +150,7 @@ impl Agent {
         }
     }
 
-    fn start_tasks(&mut self, port: u16) -> anyhow::Result<()> {
+    fn start_tasks(&mut self, port: u16) {
         let events = &self.around.events;
         let mut credentials = Credentials::new(self.settings.credentials.clone());
         // Before the first start of the broker; what is wrong is told, and does not keep it down.
@@ -163,22 +176,24 @@ impl Agent {
                 tracing::error!("cannot serve on port {port}: {error}");
             }
         });
-        Ok(())
     }
 
-    /// One turn: one input, and all that follows from it.
+    /// One input, and all that follows from it at once.
     pub(super) fn feed(&mut self, input: Input) {
-        let before = self.machine.name();
-        let (machine, acts) = step(std::mem::take(&mut self.machine), input);
-        self.machine = machine;
-        let after = self.machine.name();
-        if before != after {
-            tracing::info!("{before:?} -> {after:?} on {input:?}");
+        self.inputs.push_back(input);
+        while let Some(input) = self.inputs.pop_front() {
+            let before = self.machine.name();
+            let (machine, acts) = step(std::mem::take(&mut self.machine), input);
+            self.machine = machine;
+            let after = self.machine.name();
+            if before != after {
+                tracing::info!("{before:?} -> {after:?} on {input:?}");
+            }
+            for act in acts {
+                self.carry_out(act);
+            }
+            self.after_step(after);
         }
-        for act in acts {
-            self.carry_out(act);
-        }
-        self.after_step(after);
     }
 
     /// Whatever depends on the state alone.

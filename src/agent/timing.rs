@@ -46,6 +46,7 @@ impl Timing {
                 Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF)
             }
             Deadline::Settle => Duration::from_secs(15),
+            Deadline::Take => self.hang + self.poll + self.keep_alive,
             Deadline::Hang => self.hang,
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::agent::pod::Pod;
 use crate::broker::report::{
     AgentState, ChildExit, ChildReport, GreetingView, LockReport, LockView, PromotionReport, Report,
 };
+use crate::core::promotion::Pod;
 use crate::telemetry::metrics::{AgentMetrics, StateLabel, StateLabels};
 use crate::telemetry::output::Output;
 use crate::telemetry::serve::Probes;
@@ -98,16 +98,9 @@ impl View {
         if known.problems.get(&source) == problem.as_ref() {
             return;
         }
-        match problem {
-            Some(problem) => {
-                tracing::warn!("{problem}");
-                known.problems.insert(source, problem);
-            }
-            None => {
-                tracing::info!("{source:?}: the problem is over");
-                known.problems.remove(&source);
-            }
-        }
+        tracing::warn!("{source:?}: {}", problem.as_deref().unwrap_or("no problem any more"));
+        known.problems.remove(&source);
+        known.problems.extend(problem.map(|problem| (source, problem)));
     }
 
     /// The report.

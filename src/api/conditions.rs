@@ -133,14 +133,24 @@ pub struct Verdict {
 
 impl Verdict {
     /// A verdict; the message says what is so and what to do about it.
-    pub fn new(type_: Type, truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Self {
+    pub fn new(
+        type_: Type,
+        truth: impl Into<Truth>,
+        reason: Reason,
+        message: impl Into<String>,
+    ) -> Self {
         Self { type_, truth: truth.into(), reason, message: message.into() }
     }
 }
 
 /// Turns verdicts into conditions. A condition's transition time changes exactly when its status
 /// does; conditions of other types that were there before are dropped.
-pub fn merge(previous: &[Condition], verdicts: &[Verdict], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    previous: &[Condition],
+    verdicts: &[Verdict],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     verdicts
         .iter()
         .map(|verdict| {

@@ -40,23 +40,34 @@ pub struct Occurrence {
 /// What happened between two statuses.
 pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> Vec<Occurrence> {
     let mut occurrences = Vec::new();
-    let mut add = |reason, warning, note: String| occurrences.push(Occurrence { reason, warning, note });
+    let mut add =
+        |reason, warning, note: String| occurrences.push(Occurrence { reason, warning, note });
     let epoch = |status: &BrokerClusterStatus| status.master.as_ref().map(|master| master.epoch);
     let old_epoch = old.and_then(epoch);
 
     if let Some(master) = new.master.as_ref().filter(|master| Some(master.epoch) != old_epoch) {
-        let failed_over = new.last_failover.as_ref().filter(|failover| failover.epoch == master.epoch);
-        let known = old.and_then(|status| status.last_failover.as_ref()).map(|failover| failover.epoch);
+        let failed_over =
+            new.last_failover.as_ref().filter(|failover| failover.epoch == master.epoch);
+        let known =
+            old.and_then(|status| status.last_failover.as_ref()).map(|failover| failover.epoch);
         match failed_over.filter(|failover| Some(failover.epoch) != known) {
-            Some(failover) => add(EventReason::FailedOver, false, format!(
-                "{} is master after {} ({}), epoch {}",
-                failover.to,
-                failover.from.as_deref().unwrap_or("nobody"),
-                failover.reason,
-                failover.epoch
-            )),
+            Some(failover) => add(
+                EventReason::FailedOver,
+                false,
+                format!(
+                    "{} is master after {} ({}), epoch {}",
+                    failover.to,
+                    failover.from.as_deref().unwrap_or("nobody"),
+                    failover.reason,
+                    failover.epoch
+                ),
+            ),
             None if old.is_none_or(|old| old.master.is_none()) && known != Some(master.epoch) => {
-                add(EventReason::MasterElected, false, format!("{} is master, epoch {}", master.pod, master.epoch));
+                add(
+                    EventReason::MasterElected,
+                    false,
+                    format!("{} is master, epoch {}", master.pod, master.epoch),
+                );
             }
             None => {}
         }
@@ -85,7 +96,10 @@ fn update(
         condition.map(|condition| (condition.reason.clone(), condition.message.clone()))
     };
     let before = old.and_then(of).map(|(reason, _)| reason);
-    let Some((reason, message)) = of(new).filter(|(reason, _)| Some(reason) != before.as_ref()) else { return };
+    let Some((reason, message)) = of(new).filter(|(reason, _)| Some(reason) != before.as_ref())
+    else {
+        return;
+    };
     match reason.as_str() {
         "RollingUpdate" => add(EventReason::UpdateStarted, false, message),
         "RolloutStuck" => add(EventReason::UpdateStuck, true, message),
@@ -102,7 +116,8 @@ fn became(
     truth: Truth,
 ) -> Option<String> {
     let name = format!("{type_:?}");
-    let of = |status: &BrokerClusterStatus| status.conditions.iter().find(|c| c.type_ == name).cloned();
+    let of =
+        |status: &BrokerClusterStatus| status.conditions.iter().find(|c| c.type_ == name).cloned();
     let before = old.and_then(of)?; // the first status of a cluster is no change
     let after = of(new)?;
     (after.status == truth.as_str() && before.status != after.status).then_some(after.message)

@@ -27,7 +27,9 @@ pub fn judge(observed: &Observed) -> Lock {
     let claims: Vec<String> = observed
         .pods
         .iter()
-        .filter(|pod| pod.report().is_some_and(|report| matches!(report.lock.view, LockView::Mine(_))))
+        .filter(|pod| {
+            pod.report().is_some_and(|report| matches!(report.lock.view, LockView::Mine(_)))
+        })
         .map(|pod| pod.name.clone())
         .collect();
     match claims.as_slice() {
@@ -43,9 +45,14 @@ fn unclaimed(pods: &[PodView]) -> Lock {
         match pod.report().map(|report| report.lock.view) {
             Some(LockView::Free) => heard += 1,
             Some(LockView::Other) => {
-                return Lock::Unknown(format!("{} sees the lock held, but no agent claims it", pod.name));
+                return Lock::Unknown(format!(
+                    "{} sees the lock held, but no agent claims it",
+                    pod.name
+                ));
             }
-            Some(LockView::Unknown) => return Lock::Unknown(format!("{} gets no answer from the store", pod.name)),
+            Some(LockView::Unknown) => {
+                return Lock::Unknown(format!("{} gets no answer from the store", pod.name));
+            }
             Some(LockView::Mine(_)) => {}
             None if pod.holds_nothing() => {}
             None => return Lock::Unknown(format!("the agent of {} does not answer", pod.name)),
@@ -68,9 +75,15 @@ pub enum Group {
 /// What the group does.
 pub fn group(observed: &Observed, lock: &Lock) -> Group {
     match lock {
-        Lock::Held { by } if observed.pod(by).is_some_and(PodView::serves) => Group::Serving(by.clone()),
-        Lock::Held { by } => Group::InTransit(format!("{by} holds the lock and does not serve yet")),
-        Lock::Disputed(pods) => Group::InTransit(format!("{} all claim the lock", pods.join(" and "))),
+        Lock::Held { by } if observed.pod(by).is_some_and(PodView::serves) => {
+            Group::Serving(by.clone())
+        }
+        Lock::Held { by } => {
+            Group::InTransit(format!("{by} holds the lock and does not serve yet"))
+        }
+        Lock::Disputed(pods) => {
+            Group::InTransit(format!("{} all claim the lock", pods.join(" and ")))
+        }
         Lock::Free | Lock::Unknown(_) if dead(observed, lock) => Group::Dead,
         Lock::Free => Group::InTransit("nobody holds the lock at the moment".to_owned()),
         Lock::Unknown(why) => Group::InTransit(why.clone()),

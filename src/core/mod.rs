@@ -4,6 +4,7 @@ pub mod events;
 pub mod lock;
 pub mod observed;
 pub mod plan;
+pub mod promotion;
 pub mod record;
 pub mod rollout;
 pub mod status;

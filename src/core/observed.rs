@@ -116,7 +116,9 @@ impl PodView {
     pub fn waits(&self) -> bool {
         !self.terminating
             && self.report().is_some_and(|report| {
-                report.state == AgentState::Standby && report.lock.view == LockView::Other && report.child.is_some()
+                report.state == AgentState::Standby
+                    && report.lock.view == LockView::Other
+                    && report.child.is_some()
             })
     }
 

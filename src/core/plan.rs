@@ -14,7 +14,10 @@ use super::{
 use crate::{
     api::labels,
     broker::settings::RecordPort,
-    resources::{self, Kind, Manifest, Settings, endpoint_slice::Family},
+    resources::{
+        self, Kind, Manifest, Settings,
+        endpoint_slice::{self, Family},
+    },
 };
 
 /// How long the record may disagree with the proven master before the operator repairs it: its
@@ -22,6 +25,8 @@ use crate::{
 pub const REPAIR_AFTER: SignedDuration = SignedDuration::from_secs(2);
 /// When to look again while something moves: most changes are announced by watches, reports are not.
 pub const SOON: Duration = Duration::from_secs(2);
+/// When to look again while nothing moves and something should.
+pub const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// When to look again when all is well.
 pub const LATER: Duration = Duration::from_secs(600);
 
@@ -77,11 +82,16 @@ pub enum RecordStep {
 }
 
 /// The plan for one pass.
-pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, now: Timestamp) -> Plan {
+pub fn plan(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    settings: &Settings,
+    now: Timestamp,
+) -> Plan {
     let lock = lock::judge(observed);
     let group = lock::group(observed, &lock);
     let mut wanted = resources::build(cluster, settings);
-    wanted.push(record_manifest(cluster, observed));
+    wanted.extend(record_manifests(cluster, observed));
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
     let keeps_template = held_back.is_some();
     wanted.push(stateful_set);
@@ -101,7 +111,11 @@ pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, no
     };
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
-        apply: if hands_off { Vec::new() } else { pinned(observed, changed(observed, wanted), keeps_template) },
+        apply: if hands_off {
+            Vec::new()
+        } else {
+            pinned(observed, changed(observed, wanted), keeps_template)
+        },
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
@@ -113,14 +127,26 @@ pub fn plan(cluster: &ValidCluster, observed: &Observed, settings: &Settings, no
     }
 }
 
-fn look_again(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout, group: &Group) -> Duration {
+fn look_again(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    rollout: &Rollout,
+    group: &Group,
+) -> Duration {
     let converged = match group {
-        Group::Serving(master) => {
-            observed.pod(master).zip(observed.record.as_ref()).is_some_and(|(pod, record)| record.leads_to(pod))
-        }
+        Group::Serving(master) => observed
+            .pod(master)
+            .zip(observed.record.as_ref())
+            .is_some_and(|(pod, record)| record.leads_to(pod)),
         Group::Dead | Group::InTransit(_) => false,
     };
-    if converged && (*rollout == Rollout::Done || cluster.spec.paused) { LATER } else { SOON }
+    match rollout {
+        _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
+        // What ends these is mostly announced by a watch; looking is for what is not.
+        Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,
+        _ if cluster.spec.paused => NOW_AND_THEN,
+        Rollout::Done | Rollout::Replace(_) | Rollout::Moving(_) => SOON,
+    }
 }
 
 /// The StatefulSet to apply; if the spec's template has to wait, the present one is kept and the
@@ -132,7 +158,9 @@ fn stateful_set(
     group: &Group,
 ) -> (Manifest, Option<String>) {
     let fresh = || resources::stateful_set::build(cluster, settings, None);
-    let Some(live) = observed.child(Kind::StatefulSet, &cluster.name.main()) else { return (fresh(), None) };
+    let Some(live) = observed.child(Kind::StatefulSet, &cluster.name.main()) else {
+        return (fresh(), None);
+    };
     let current = template_revision(live);
     if current == cluster.revision {
         return (fresh(), None);
@@ -156,27 +184,41 @@ fn template_revision(stateful_set: &Value) -> String {
         .to_owned()
 }
 
-/// The record's ports follow the promoted pod's configuration, which during a rollout may be older
-/// than the spec.
-fn record_manifest(cluster: &ValidCluster, observed: &Observed) -> Manifest {
+/// The record, and its follower where pods have addresses of both families. Their ports follow the
+/// promoted pod's configuration, which during a rollout may be older than the spec.
+fn record_manifests(cluster: &ValidCluster, observed: &Observed) -> Vec<Manifest> {
     let promoted = observed.record.as_ref().and_then(|record| record.master.as_deref());
     let annotated = promoted
         .and_then(|name| observed.pod(name))
         .and_then(|pod| pod.ports_annotation.as_deref())
         .and_then(|text| serde_json::from_str::<Vec<RecordPort>>(text).ok());
     let ports = annotated.unwrap_or_else(|| resources::config_map::ports(cluster));
-    resources::endpoint_slice::build(cluster, family(cluster, observed), &ports)
+    let family = family(cluster, observed);
+    let mut manifests = vec![endpoint_slice::build(cluster, family, &ports)];
+    let second =
+        |pod: &PodView| pod.addresses.iter().any(|address| Family::of(address) == family.other());
+    let follower = endpoint_slice::follower(cluster, family, &ports);
+    if observed.pods.iter().any(second)
+        || observed.child(Kind::EndpointSlice, &follower.name).is_some()
+    {
+        manifests.push(follower);
+    }
+    manifests
 }
 
 /// The record has the family of the pods' first address; an existing record's never changes.
 fn family(cluster: &ValidCluster, observed: &Observed) -> Family {
     let live = observed.child(Kind::EndpointSlice, &cluster.name.main());
     let recorded = live.and_then(|slice| slice.get("addressType")).and_then(Value::as_str);
-    let v6 = match recorded {
-        Some(family) => family == Family::V6.as_str(),
-        None => observed.pods.iter().filter_map(|pod| pod.addresses.first()).any(|address| address.contains(':')),
-    };
-    if v6 { Family::V6 } else { Family::V4 }
+    match recorded {
+        Some(recorded) if recorded == Family::V6.as_str() => Family::V6,
+        Some(_) => Family::V4,
+        None => observed
+            .pods
+            .iter()
+            .find_map(|pod| pod.addresses.first())
+            .map_or(Family::V4, |a| Family::of(a)),
+    }
 }
 
 fn controller_uid(object: &Value) -> Option<&str> {
@@ -190,19 +232,29 @@ fn controller_uid(object: &Value) -> Option<&str> {
 
 /// Wanted names that objects of somebody else bear. The claim has no owner: ours is known by its
 /// labels, also one that an earlier cluster of the same name left.
-fn foreign(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> Vec<(Kind, String)> {
+fn foreign(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    wanted: &[Manifest],
+) -> Vec<(Kind, String)> {
     let mut names: Vec<(Kind, String)> = wanted.iter().map(|m| (m.kind, m.name.clone())).collect();
     if cluster.spec.auth.generates_admin() {
         names.push((Kind::Secret, cluster.name.admin()));
     }
     let is_foreign = |(kind, name): &(Kind, String)| {
         let Some(live) = observed.child(*kind, name) else { return false };
-        let label = |key: &str| live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str);
+        let label = |key: &str| {
+            live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str)
+        };
         match kind {
             Kind::PersistentVolumeClaim => {
-                label(labels::INSTANCE) != Some(&cluster.name.name) || label(labels::MANAGED_BY) != Some(labels::MANAGER)
+                label(labels::INSTANCE) != Some(&cluster.name.name)
+                    || label(labels::MANAGED_BY) != Some(labels::MANAGER)
             }
-            _ => controller_uid(live) != Some(&cluster.uid) && !recreated_record(cluster, *kind, live),
+            _ => {
+                controller_uid(live) != Some(&cluster.uid)
+                    && !recreated_record(cluster, *kind, live)
+            }
         }
     };
     names.into_iter().filter(is_foreign).collect()
@@ -210,7 +262,9 @@ fn foreign(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> 
 
 /// An agent that re-created a deleted record could not name the owner.
 fn recreated_record(cluster: &ValidCluster, kind: Kind, live: &Value) -> bool {
-    let label = |key: &str| live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str);
+    let label = |key: &str| {
+        live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str)
+    };
     kind == Kind::EndpointSlice
         && controller_uid(live).is_none()
         && label(labels::SLICE_MANAGED_BY) == Some(labels::GROUP)
@@ -219,11 +273,20 @@ fn recreated_record(cluster: &ValidCluster, kind: Kind, live: &Value) -> bool {
 
 /// Children of ours that are not wanted any more, but for configurations that a pod or the
 /// StatefulSet still mounts.
-fn prune(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> Vec<(Kind, String, String)> {
-    let template = observed.child(Kind::StatefulSet, &cluster.name.main()).map(Value::to_string).unwrap_or_default();
+fn prune(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    wanted: &[Manifest],
+) -> Vec<(Kind, String, String)> {
+    let template = observed
+        .child(Kind::StatefulSet, &cluster.name.main())
+        .map(Value::to_string)
+        .unwrap_or_default();
     let unwanted = |kind: Kind, name: &str| {
         !wanted.iter().any(|manifest| manifest.kind == kind && manifest.name == name)
-            && !(kind == Kind::Secret && name == cluster.name.admin() && cluster.spec.auth.generates_admin())
+            && !(kind == Kind::Secret
+                && name == cluster.name.admin()
+                && cluster.spec.auth.generates_admin())
             && kind != Kind::PersistentVolumeClaim
     };
     let mounted = |kind: Kind, name: &str| {
@@ -235,7 +298,9 @@ fn prune(cluster: &ValidCluster, observed: &Observed, wanted: &[Manifest]) -> Ve
         .children
         .iter()
         .filter(|((kind, name), live)| {
-            controller_uid(live) == Some(&cluster.uid) && unwanted(*kind, name) && !mounted(*kind, name)
+            controller_uid(live) == Some(&cluster.uid)
+                && unwanted(*kind, name)
+                && !mounted(*kind, name)
         })
         .filter_map(|((kind, name), live)| {
             let uid = live.pointer("/metadata/uid")?.as_str()?;
@@ -250,7 +315,9 @@ fn changed(observed: &Observed, wanted: Vec<Manifest>) -> Vec<Manifest> {
         .into_iter()
         .map(stamped)
         .filter(|manifest| {
-            observed.child(manifest.kind, &manifest.name).is_none_or(|live| !covers(live, &manifest.object))
+            observed
+                .child(manifest.kind, &manifest.name)
+                .is_none_or(|live| !covers(live, &manifest.object))
         })
         .collect()
 }
@@ -258,7 +325,9 @@ fn changed(observed: &Observed, wanted: Vec<Manifest>) -> Vec<Manifest> {
 /// A template that is kept is written on the version that it was read from: an apply that comes late
 /// must not bring an old template back.
 fn pinned(observed: &Observed, mut apply: Vec<Manifest>, keeps_template: bool) -> Vec<Manifest> {
-    for manifest in apply.iter_mut().filter(|manifest| keeps_template && manifest.kind == Kind::StatefulSet) {
+    for manifest in
+        apply.iter_mut().filter(|manifest| keeps_template && manifest.kind == Kind::StatefulSet)
+    {
         let live = observed.child(manifest.kind, &manifest.name);
         let version = live.and_then(|live| live.pointer("/metadata/resourceVersion")).cloned();
         if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -273,7 +342,8 @@ fn pinned(observed: &Observed, mut apply: Vec<Manifest>, keeps_template: bool) -
 fn stamped(mut manifest: Manifest) -> Manifest {
     let hash = short_hash(manifest.object.to_string().as_bytes());
     if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations = metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let annotations =
+            metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(annotations) = annotations.as_object_mut() {
             annotations.insert(labels::APPLIED_HASH.to_owned(), Value::String(hash));
         }
@@ -289,16 +359,21 @@ fn covers(live: &Value, wanted: &Value) -> bool {
             wanted.iter().all(|(key, value)| live.get(key).is_some_and(|live| covers(live, value)))
         }
         (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
+            live.len() == wanted.len()
+                && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
         }
-        (Value::String(live), Value::String(wanted)) => live == wanted || same_quantity(live, wanted),
+        (Value::String(live), Value::String(wanted)) => {
+            live == wanted || same_quantity(live, wanted)
+        }
         _ => live == wanted,
     }
 }
 
 fn same_quantity(live: &str, wanted: &str) -> bool {
     let amount = crate::api::v1alpha1::amount;
-    amount(live).zip(amount(wanted)).is_some_and(|(live, wanted)| (live - wanted).abs() <= f64::EPSILON * live.abs())
+    amount(live)
+        .zip(amount(wanted))
+        .is_some_and(|(live, wanted)| (live - wanted).abs() <= f64::EPSILON * live.abs())
 }
 
 /// Role labels that are not as they should be. They are for people; traffic never depends on them.
@@ -318,7 +393,9 @@ fn record_step(observed: &Observed, group: &Group, now: Timestamp) -> Option<Rec
     let record = observed.record.as_ref()?;
     if let Group::Serving(master) = group {
         let pod = observed.pod(master)?;
-        let overdue = observed.disagreement_since.is_some_and(|since| now.duration_since(since) >= REPAIR_AFTER);
+        let overdue = observed
+            .disagreement_since
+            .is_some_and(|since| now.duration_since(since) >= REPAIR_AFTER);
         return (!record.leads_to(pod) && overdue)
             .then(|| RecordStep::Repoint { pod: pod.name.clone(), uid: pod.uid.clone() });
     }

@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     api::v1alpha1::BrokerCluster,
-    broker::report::{AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report},
+    broker::report::{
+        AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report,
+    },
     core::{
         observed::{ClaimView, ContainerView, ReportView},
         validate::validate,
@@ -26,7 +28,13 @@ fn settings() -> Settings {
     Settings { agent_image: "tandem:1".into(), operator_namespace: "tandem-system".into() }
 }
 
-fn report(pod: &str, state: AgentState, view: LockView, greeting: GreetingView, runs: bool) -> Report {
+fn report(
+    pod: &str,
+    state: AgentState,
+    view: LockView,
+    greeting: GreetingView,
+    runs: bool,
+) -> Report {
     Report {
         pod: pod.into(),
         pod_uid: format!("{pod}-uid"),
@@ -101,13 +109,18 @@ fn group_of(template: &str, pods: Vec<PodView>) -> Observed {
     Observed {
         children: BTreeMap::from([((Kind::StatefulSet, "orders".into()), set)]),
         pods,
-        claim: ClaimView::Found { access_modes: vec!["ReadWriteMany".into()], phase: "Bound".into() },
+        claim: ClaimView::Found {
+            access_modes: vec!["ReadWriteMany".into()],
+            phase: "Bound".into(),
+        },
         ..Observed::default()
     }
 }
 
 fn victim(observed: &Observed, extra: &str) -> Option<String> {
-    plan(&cluster(extra), observed, &settings(), Timestamp::UNIX_EPOCH).step.map(|victim| victim.pod)
+    plan(&cluster(extra), observed, &settings(), Timestamp::UNIX_EPOCH)
+        .step
+        .map(|victim| victim.pod)
 }
 
 fn rollout(observed: &Observed) -> Rollout {
@@ -145,7 +158,10 @@ fn correcting_a_bad_edit_replaces_the_broken_standby() {
     for bad in [stopped("orders-1", "bad"), crashing("orders-1", "bad")] {
         let observed = group_of("bad", vec![master("orders-0", "old"), bad.clone()]);
         let planned = plan(&cluster(""), &observed, &settings(), Timestamp::UNIX_EPOCH);
-        assert!(planned.apply.iter().any(|m| m.kind == Kind::StatefulSet), "the template is corrected");
+        assert!(
+            planned.apply.iter().any(|m| m.kind == Kind::StatefulSet),
+            "the template is corrected"
+        );
         let observed = group_of(&new, vec![master("orders-0", "old"), bad]);
         assert_eq!(victim(&observed, "").as_deref(), Some("orders-1"));
     }
@@ -153,7 +169,8 @@ fn correcting_a_bad_edit_replaces_the_broken_standby() {
 
 #[test]
 fn a_changed_template_waits_while_the_standby_is_away() {
-    let starting = report("orders-1", AgentState::Starting, LockView::Other, GreetingView::Refused, true);
+    let starting =
+        report("orders-1", AgentState::Starting, LockView::Other, GreetingView::Refused, true);
     let starting = pod("orders-1", "old", ContainerView::Running, fresh(starting));
     for away in [silent("orders-1", "old"), starting] {
         let observed = group_of("old", vec![master("orders-0", "old"), away]);
@@ -199,15 +216,22 @@ fn a_kept_claim_of_an_earlier_cluster_is_ours_and_a_strange_one_is_not() {
         let mut observed = Observed::default();
         let live = serde_json::json!({"metadata": {"labels": claim_labels}});
         observed.children.insert((Kind::PersistentVolumeClaim, "orders-store".into()), live);
-        plan(&validate(&cluster).unwrap(), &observed, &settings(), Timestamp::UNIX_EPOCH).findings.foreign.len()
+        plan(&validate(&cluster).unwrap(), &observed, &settings(), Timestamp::UNIX_EPOCH)
+            .findings
+            .foreign
+            .len()
     };
-    assert_eq!(with_claim(serde_json::json!({labels::INSTANCE: "orders", labels::MANAGED_BY: "tandem"})), 0);
+    assert_eq!(
+        with_claim(serde_json::json!({labels::INSTANCE: "orders", labels::MANAGED_BY: "tandem"})),
+        0
+    );
     assert_eq!(with_claim(serde_json::json!({labels::INSTANCE: "orders"})), 1);
 }
 
 #[test]
 fn what_lives_covers_what_is_wanted_in_spite_of_defaults_and_other_spellings() {
-    let live = serde_json::json!({"a": {"cpu": "500m", "extra": 1}, "list": [{"x": 1, "default": true}]});
+    let live =
+        serde_json::json!({"a": {"cpu": "500m", "extra": 1}, "list": [{"x": 1, "default": true}]});
     assert!(covers(&live, &serde_json::json!({"a": {"cpu": "0.5"}, "list": [{"x": 1}]})));
     assert!(!covers(&live, &serde_json::json!({"a": {"cpu": "600m"}})));
     assert!(!covers(&live, &serde_json::json!({"list": [{"x": 1}, {"x": 2}]})));
@@ -224,14 +248,28 @@ fn any_view() -> impl Strategy<Value = LockView> {
 }
 
 fn any_state() -> impl Strategy<Value = AgentState> {
-    use AgentState::{Backoff, Fenced, Master, Preflight, Promoting, Standby, Starting, SteppingDown, Stopped};
-    prop::sample::select(vec![Preflight, Starting, Standby, Promoting, Master, SteppingDown, Fenced, Backoff, Stopped])
+    use AgentState::{
+        Backoff, Fenced, Master, Preflight, Promoting, Standby, Starting, SteppingDown, Stopped,
+    };
+    prop::sample::select(vec![
+        Preflight,
+        Starting,
+        Standby,
+        Promoting,
+        Master,
+        SteppingDown,
+        Fenced,
+        Backoff,
+        Stopped,
+    ])
 }
 
 fn any_pod(name: &'static str) -> impl Strategy<Value = PodView> {
-    let greeting = prop::sample::select(vec![GreetingView::Ok, GreetingView::Refused, GreetingView::Silent]);
-    let reported = (any_state(), any_view(), greeting, any::<bool>())
-        .prop_map(move |(state, view, greeting, runs)| fresh(report(name, state, view, greeting, runs)));
+    let greeting =
+        prop::sample::select(vec![GreetingView::Ok, GreetingView::Refused, GreetingView::Silent]);
+    let reported = (any_state(), any_view(), greeting, any::<bool>()).prop_map(
+        move |(state, view, greeting, runs)| fresh(report(name, state, view, greeting, runs)),
+    );
     let said = prop_oneof![4 => reported, 1 => Just(ReportView::Silent("timeout".into()))];
     let container = prop_oneof![
         4 => Just(ContainerView::Running),
@@ -241,8 +279,15 @@ fn any_pod(name: &'static str) -> impl Strategy<Value = PodView> {
         move |(said, container, revision, terminating)| {
             let revision = if revision == "NOW" { now_revision() } else { revision.to_owned() };
             // An agent answers only while its container runs.
-            let said = if container == ContainerView::Running { said } else { ReportView::Silent("x".into()) };
-            PodView { terminating: terminating && revision == "old", ..pod(name, &revision, container, said) }
+            let said = if container == ContainerView::Running {
+                said
+            } else {
+                ReportView::Silent("x".into())
+            };
+            PodView {
+                terminating: terminating && revision == "old",
+                ..pod(name, &revision, container, said)
+            }
         },
     )
 }

@@ -1,6 +1,6 @@
 //! The promotion record as read: an EndpointSlice's JSON to plain values.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::labels;
 
@@ -44,7 +44,10 @@ impl RecordView {
     /// Reads an EndpointSlice. What is missing or malformed is absent, never an error.
     pub fn read(slice: &Value) -> Self {
         let annotation = |key: &str| {
-            slice.pointer("/metadata/annotations").and_then(|map| map.get(key)).and_then(Value::as_str)
+            slice
+                .pointer("/metadata/annotations")
+                .and_then(|map| map.get(key))
+                .and_then(Value::as_str)
         };
         let number = |key: &str| annotation(key).and_then(|text| text.parse::<i64>().ok());
         let endpoints = slice.get("endpoints").and_then(Value::as_array);
@@ -78,56 +81,4 @@ impl RecordView {
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
     value.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
-}
-
-/// A proven promotion, to be written into the record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Promotion {
-    /// The pod.
-    pub pod: String,
-    /// Its uid.
-    pub uid: String,
-    /// Its namespace.
-    pub namespace: String,
-    /// Its node.
-    pub node: Option<String>,
-    /// Its addresses.
-    pub addresses: Vec<String>,
-    /// Now.
-    pub at: jiff::Timestamp,
-    /// The highest epoch known elsewhere.
-    pub epoch_floor: u64,
-}
-
-/// The record with this promotion; its `resourceVersion` stays, so that the write is conditional.
-pub fn promoted(mut slice: Value, promotion: &Promotion) -> Value {
-    let old = RecordView::read(&slice);
-    let v6 = slice.get("addressType").and_then(Value::as_str) == Some("IPv6");
-    let addresses: Vec<&String> =
-        promotion.addresses.iter().filter(|address| address.contains(':') == v6).take(1).collect();
-    let moved = old.master.as_ref().is_some_and(|master| *master != promotion.pod);
-    let mut notes = vec![
-        (labels::EPOCH, old.epoch.max(promotion.epoch_floor).saturating_add(1).to_string()),
-        (labels::MASTER, promotion.pod.clone()),
-        (labels::MASTER_UID, promotion.uid.clone()),
-        (labels::SINCE, format!("{:.3}", promotion.at)),
-        (labels::FAILOVERS, old.failovers.saturating_add(i64::from(moved)).to_string()),
-    ];
-    notes.extend(old.master.filter(|_| moved).map(|master| (labels::PREVIOUS_MASTER, master)));
-    if let Some(metadata) = slice.get_mut("metadata").and_then(Value::as_object_mut) {
-        let map = metadata.entry("annotations").or_insert_with(|| json!({}));
-        if let Some(map) = map.as_object_mut() {
-            map.extend(notes.into_iter().map(|(key, value)| (key.to_owned(), Value::String(value))));
-        }
-    }
-    if let Some(object) = slice.as_object_mut() {
-        let endpoint = json!({
-            "addresses": addresses,
-            "nodeName": promotion.node,
-            "conditions": {"ready": true, "serving": true, "terminating": false},
-            "targetRef": {"kind": "Pod", "namespace": promotion.namespace, "name": promotion.pod, "uid": promotion.uid},
-        });
-        object.insert("endpoints".to_owned(), json!([endpoint]));
-    }
-    slice
 }

@@ -49,7 +49,11 @@ pub struct Victim {
 ///
 /// # Errors
 /// Why not.
-pub fn may_change_template(observed: &Observed, group: &Group, current: &str) -> Result<(), String> {
+pub fn may_change_template(
+    observed: &Observed,
+    group: &Group,
+    current: &str,
+) -> Result<(), String> {
     match group {
         Group::Dead => Ok(()),
         Group::InTransit(why) => Err(why.clone()),
@@ -70,14 +74,19 @@ pub fn may_change_template(observed: &Observed, group: &Group, current: &str) ->
 fn spoilt(pod: &PodView) -> bool {
     match &pod.container {
         ContainerView::NotRunning { stuck, .. } => *stuck,
-        ContainerView::Running => pod.report().is_some_and(|report| report.state == AgentState::Backoff),
+        ContainerView::Running => {
+            pod.report().is_some_and(|report| report.state == AgentState::Backoff)
+        }
     }
 }
 
 /// The next step towards the spec, once the StatefulSet has the spec's template.
 pub fn next(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollout {
-    let outdated: Vec<&PodView> =
-        observed.pods.iter().filter(|pod| pod.revision != cluster.revision && !pod.terminating).collect();
+    let outdated: Vec<&PodView> = observed
+        .pods
+        .iter()
+        .filter(|pod| pod.revision != cluster.revision && !pod.terminating)
+        .collect();
     if outdated.is_empty() {
         return settled(cluster, observed, group);
     }
@@ -90,26 +99,35 @@ pub fn next(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollo
     }
     match group {
         Group::Dead => outdated.first().map_or(Rollout::Done, |pod| replace(pod, "no broker runs")),
-        Group::InTransit(why) => Rollout::Waiting(format!(
-            "the pods are of an older spec; none is replaced while {why}"
-        )),
+        Group::InTransit(why) => {
+            Rollout::Waiting(format!("the pods are of an older spec; none is replaced while {why}"))
+        }
         Group::Serving(master) => beside(cluster, observed, &outdated, master),
     }
 }
 
 /// One master serves: standbys first, it last.
-fn beside(cluster: &ValidCluster, observed: &Observed, outdated: &[&PodView], master: &str) -> Rollout {
+fn beside(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    outdated: &[&PodView],
+    master: &str,
+) -> Rollout {
     let standbys = || observed.pods.iter().filter(|pod| pod.name != master);
     if let Some(pod) = outdated.iter().find(|pod| pod.name != master && !pod.waits()) {
         return match pod.report() {
             Some(_) => replace(pod, "it does not wait for the lock, so nothing is lost"),
-            None => Rollout::Waiting(format!("{} must be replaced, but {}", pod.name, describe(pod))),
+            None => {
+                Rollout::Waiting(format!("{} must be replaced, but {}", pod.name, describe(pod)))
+            }
         };
     }
     if let Some(pod) = standbys().find(|pod| !pod.waits()) {
         return lagging(pod);
     }
-    let missing = usize::try_from(cluster.spec.replicas).unwrap_or_default().saturating_sub(observed.pods.len());
+    let missing = usize::try_from(cluster.spec.replicas)
+        .unwrap_or_default()
+        .saturating_sub(observed.pods.len());
     if missing > 0 {
         return Rollout::Moving(format!("{missing} pods are still to be made"));
     }
@@ -148,7 +166,11 @@ fn settled(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollou
 
 fn lagging(pod: &PodView) -> Rollout {
     if spoilt(pod) {
-        Rollout::Stuck(format!("{} does not come up: {}; correct the spec to go on", pod.name, describe(pod)))
+        Rollout::Stuck(format!(
+            "{} does not come up: {}; correct the spec to go on",
+            pod.name,
+            describe(pod)
+        ))
     } else {
         Rollout::Moving(format!("{}: {}", pod.name, describe(pod)))
     }
@@ -176,7 +198,8 @@ pub fn describe(pod: &PodView) -> String {
                 .filter(|_| report.child.is_none())
                 .map(|exit| format!(" (it ended with {})", exit.status))
                 .unwrap_or_default();
-            let message = report.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+            let message =
+                report.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
             format!("{state}{exit}{message}")
         }
     }

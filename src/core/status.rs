@@ -15,8 +15,8 @@ use crate::{
     api::{
         conditions::{self, Type},
         v1alpha1::{
-            BrokerClusterStatus, EndpointStatus, FailoverStatus, LockKind, LockStatus, MasterStatus, Protocol,
-            StandbyState, StandbyStatus,
+            BrokerClusterStatus, EndpointStatus, FailoverStatus, LockKind, LockStatus,
+            MasterStatus, Protocol, StandbyState, StandbyStatus,
         },
     },
     broker::{classic::paths, report::AgentState},
@@ -26,11 +26,10 @@ use crate::{
 /// Options of the published OpenWire list: the client's own defaults would back off to 30 s between
 /// attempts and wait 30 s for a vanished node to answer.
 const OPENWIRE_LIST: &str =
-    "?initialReconnectDelay=50&maxReconnectDelay=500&maxReconnectAttempts=-1&randomize=false";
+    "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
 const OPENWIRE_ADDRESS: &str = "?connectionTimeout=2000&wireFormat.maxInactivityDuration=10000";
 /// The same for Qpid JMS.
-const AMQP_LIST: &str =
-    "?failover.initialReconnectDelay=50&failover.maxReconnectDelay=500&failover.maxReconnectAttempts=-1";
+const AMQP_LIST: &str = "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
 const AMQP_ADDRESS: &str = "?transport.connectTimeout=2000&amqp.idleTimeout=10000";
 
 /// The status of a valid cluster.
@@ -75,8 +74,11 @@ pub fn rejected(
     now: Timestamp,
 ) -> BrokerClusterStatus {
     let mut status = previous.cloned().unwrap_or_default();
-    let new = conditions::merge(&status.conditions, &[verdicts::of_invalid(problems)], generation, now);
-    status.conditions.retain(|condition| condition.type_ != format!("{:?}", Type::ConfigurationValid));
+    let new =
+        conditions::merge(&status.conditions, &[verdicts::of_invalid(problems)], generation, now);
+    status
+        .conditions
+        .retain(|condition| condition.type_ != format!("{:?}", Type::ConfigurationValid));
     status.conditions.extend(new);
     status.observed_generation = generation;
     status
@@ -123,11 +125,14 @@ fn standby_state(pod: &PodView) -> StandbyState {
         (ContainerView::Running, None) => StandbyState::Silent,
         (ContainerView::Running, Some(_)) if pod.waits() => StandbyState::Waiting,
         (ContainerView::Running, Some(report)) => match report.state {
-            AgentState::Preflight | AgentState::Starting | AgentState::Standby => StandbyState::Starting,
-            AgentState::Promoting | AgentState::Master => StandbyState::Promoting,
-            AgentState::SteppingDown | AgentState::Fenced | AgentState::Backoff | AgentState::Stopped => {
-                StandbyState::Restarting
+            AgentState::Preflight | AgentState::Starting | AgentState::Standby => {
+                StandbyState::Starting
             }
+            AgentState::Promoting | AgentState::Master => StandbyState::Promoting,
+            AgentState::SteppingDown
+            | AgentState::Fenced
+            | AgentState::Backoff
+            | AgentState::Stopped => StandbyState::Restarting,
         },
     }
 }
@@ -162,7 +167,10 @@ fn failover_url(cluster: &ValidCluster, protocol: Protocol, port: i32) -> Option
 
 /// The last change of master. The record tells who and when; why is known by the old master's agent
 /// only, and only for a while, so a reason once published for an epoch is kept.
-fn last_failover(observed: &Observed, previous: Option<&BrokerClusterStatus>) -> Option<FailoverStatus> {
+fn last_failover(
+    observed: &Observed,
+    previous: Option<&BrokerClusterStatus>,
+) -> Option<FailoverStatus> {
     let record = observed.record.as_ref().filter(|record| record.failovers > 0)?;
     let epoch = i64::try_from(record.epoch).unwrap_or(i64::MAX);
     let before = previous.and_then(|status| status.last_failover.clone());
@@ -178,7 +186,8 @@ fn last_failover(observed: &Observed, previous: Option<&BrokerClusterStatus>) ->
         .and_then(|report| report.last_exit.as_ref())
         .filter(|exit| exit.was_master)
         .map(|exit| format!("{:?}", exit.reason));
-    let kept = before.filter(|old| old.epoch == epoch && old.reason != "Unknown").map(|old| old.reason);
+    let kept =
+        before.filter(|old| old.epoch == epoch && old.reason != "Unknown").map(|old| old.reason);
     Some(FailoverStatus {
         epoch,
         from: record.previous.clone(),

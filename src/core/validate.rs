@@ -8,7 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{
         names::ClusterName,
-        v1alpha1::{BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, QuantityValue, VERSIONS, amount},
+        v1alpha1::{
+            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, QuantityValue, VERSIONS, amount,
+        },
     },
     broker::classic::{
         fragment::{self, Fragment},
@@ -17,9 +19,11 @@ use crate::{
 };
 
 /// Names of environment variables that the agent relies on.
-pub const RESERVED_ENV: [&str; 5] = ["POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IPS", "NODE_NAME"];
+pub const RESERVED_ENV: [&str; 5] =
+    ["POD_NAME", "POD_NAMESPACE", "POD_UID", "POD_IPS", "NODE_NAME"];
 /// Names of volumes that every broker pod has.
-pub const RESERVED_VOLUMES: [&str; 7] = ["store", "config", "agent", "login", "scratch", "admin", "users"];
+pub const RESERVED_VOLUMES: [&str; 7] =
+    ["store", "config", "agent", "login", "scratch", "admin", "users"];
 
 /// A cluster that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +66,11 @@ impl ValidCluster {
 
     /// The Secret of the administrator.
     pub fn admin_secret(&self) -> String {
-        self.spec.auth.admin_secret.as_ref().map_or_else(|| self.name.admin(), |secret| secret.name.clone())
+        self.spec
+            .auth
+            .admin_secret
+            .as_ref()
+            .map_or_else(|| self.name.admin(), |secret| secret.name.clone())
     }
 }
 
@@ -88,18 +96,24 @@ impl std::fmt::Display for Invalid {
 pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     let spec = &cluster.spec;
     let mut problems = Vec::new();
-    let mut problem = |field: &str, text: String| problems.push(Invalid { field: field.to_owned(), problem: text });
+    let mut problem = |field: &str, text: String| {
+        problems.push(Invalid { field: field.to_owned(), problem: text })
+    };
 
-    let fragment = fragment::parse(spec.broker.config.xml.as_deref().unwrap_or_default()).unwrap_or_else(|text| {
-        problem("broker.config.xml", text);
-        Fragment::default()
-    });
+    let fragment = fragment::parse(spec.broker.config.xml.as_deref().unwrap_or_default())
+        .unwrap_or_else(|text| {
+            problem("broker.config.xml", text);
+            Fragment::default()
+        });
     if spec.broker.image.is_none() && !VERSIONS.contains(&spec.broker.version.as_str()) {
-        problem("broker.version", format!(
-            "{} is not one of the tested versions ({}); choose one, or name the image to run in broker.image",
-            spec.broker.version,
-            VERSIONS.join(", ")
-        ));
+        problem(
+            "broker.version",
+            format!(
+                "{} is not one of the tested versions ({}); choose one, or name the image to run in broker.image",
+                spec.broker.version,
+                VERSIONS.join(", ")
+            ),
+        );
     }
     for text in spec.broker.java.options.iter().filter_map(|option| launch::refusal(option)) {
         problem("broker.java.options", text);
@@ -118,7 +132,11 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
         uid: cluster.metadata.uid.clone().unwrap_or_default(),
         generation: cluster.metadata.generation,
         fragment,
-        image: spec.broker.image.clone().unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
+        image: spec
+            .broker
+            .image
+            .clone()
+            .unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
         revision: revision(spec),
         spec: spec.clone(),
     })
@@ -129,33 +147,54 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
     for env in spec.pod.env.iter().filter(|env| RESERVED_ENV.contains(&env.name.as_str())) {
         problems.push(("pod.env", format!("{} is set by Tandem; use another name", env.name)));
     }
-    for volume in spec.pod.volumes.iter().filter(|volume| RESERVED_VOLUMES.contains(&volume.name.as_str())) {
-        problems.push(("pod.volumes", format!("{} is a volume of Tandem's; use another name", volume.name)));
+    for volume in
+        spec.pod.volumes.iter().filter(|volume| RESERVED_VOLUMES.contains(&volume.name.as_str()))
+    {
+        problems.push((
+            "pod.volumes",
+            format!("{} is a volume of Tandem's; use another name", volume.name),
+        ));
     }
     for mount in &spec.pod.volume_mounts {
         if !spec.pod.volumes.iter().any(|volume| volume.name == mount.name) {
-            problems.push(("pod.volumeMounts", format!("{} is not one of pod.volumes; add it there", mount.name)));
+            problems.push((
+                "pod.volumeMounts",
+                format!("{} is not one of pod.volumes; add it there", mount.name),
+            ));
         }
-        let ours = [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, "/tmp", "/opt/tandem"];
-        if let Some(path) = ours.iter().find(|path| mount.mount_path.trim_end_matches('/') == **path) {
-            problems.push(("pod.volumeMounts", format!("{path} is mounted by Tandem; use another mountPath")));
+        let ours =
+            [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, "/tmp", "/opt/tandem"];
+        if let Some(path) =
+            ours.iter().find(|path| mount.mount_path.trim_end_matches('/') == **path)
+        {
+            problems.push((
+                "pod.volumeMounts",
+                format!("{path} is mounted by Tandem; use another mountPath"),
+            ));
         }
     }
     if let Some(resources) = &spec.pod.resources {
         for (name, limit) in &resources.limits {
             let request = resources.requests.get(name);
             if request.and_then(QuantityValue::amount) > limit.amount() {
-                problems.push(("pod.resources", format!(
-                    "the request of {name} ({}) is above its limit ({}); raise the limit",
-                    request.map_or("", |request| &request.0),
-                    limit.0
-                )));
+                problems.push((
+                    "pod.resources",
+                    format!(
+                        "the request of {name} ({}) is above its limit ({}); raise the limit",
+                        request.map_or("", |request| &request.0),
+                        limit.0
+                    ),
+                ));
             }
         }
     }
-    let storage = spec.storage.shared_volume.claim.as_ref().map(|claim| &claim.resources.requests.storage.0);
+    let storage =
+        spec.storage.shared_volume.claim.as_ref().map(|claim| &claim.resources.requests.storage.0);
     if let Some(size) = storage.filter(|size| amount(size).is_none_or(|amount| amount <= 0.0)) {
-        problems.push(("storage.sharedVolume.claim.resources.requests.storage", format!("{size} is not a size; write one like 20Gi")));
+        problems.push((
+            "storage.sharedVolume.claim.resources.requests.storage",
+            format!("{size} is not a size; write one like 20Gi"),
+        ));
     }
     problems
 }
@@ -176,7 +215,10 @@ fn revision(spec: &BrokerClusterSpec) -> String {
 
 /// Ten hexadecimal digits that stand for some content in names and annotations.
 pub fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content).iter().take(5).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    Sha256::digest(content)
+        .iter()
+        .take(5)
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[cfg(test)]
@@ -199,13 +241,33 @@ mod tests {
         for (spec, field, words) in [
             ("broker: {version: 1.2.3}", "spec.broker.version", "tested versions"),
             ("broker: {config: {xml: <a>}}", "spec.broker.config.xml", "not closed"),
-            ("broker: {config: {xml: <persistenceAdapter/>}}", "spec.broker.config.xml", "spec.storage"),
-            ("broker: {java: {options: [-Dactivemq.home=/x]}}", "spec.broker.java.options", "remove it"),
+            (
+                "broker: {config: {xml: <persistenceAdapter/>}}",
+                "spec.broker.config.xml",
+                "spec.storage",
+            ),
+            (
+                "broker: {java: {options: [-Dactivemq.home=/x]}}",
+                "spec.broker.java.options",
+                "remove it",
+            ),
             ("pod: {env: [{name: POD_NAME, value: x}]}", "spec.pod.env", "another name"),
             ("pod: {volumes: [{name: store}]}", "spec.pod.volumes", "another name"),
-            ("pod: {volumeMounts: [{name: x, mountPath: /x}]}", "spec.pod.volumeMounts", "add it there"),
-            ("pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/}]}", "spec.pod.volumeMounts", "another mountPath"),
-            ("pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m}}}", "spec.pod.resources", "raise the limit"),
+            (
+                "pod: {volumeMounts: [{name: x, mountPath: /x}]}",
+                "spec.pod.volumeMounts",
+                "add it there",
+            ),
+            (
+                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/}]}",
+                "spec.pod.volumeMounts",
+                "another mountPath",
+            ),
+            (
+                "pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m}}}",
+                "spec.pod.resources",
+                "raise the limit",
+            ),
         ] {
             let text = problem(spec);
             assert!(text.starts_with(field) && text.contains(words), "{spec}: {text}");
@@ -214,7 +276,9 @@ mod tests {
 
     #[test]
     fn an_untested_version_runs_with_an_image_of_its_own() {
-        let valid = validate(&cluster("broker: {version: 6.9.9, image: registry.example/mq:6.9.9}")).unwrap();
+        let valid =
+            validate(&cluster("broker: {version: 6.9.9, image: registry.example/mq:6.9.9}"))
+                .unwrap();
         assert_eq!(valid.image, "registry.example/mq:6.9.9");
     }
 

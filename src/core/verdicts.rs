@@ -47,16 +47,23 @@ pub fn of_invalid(problems: &[Invalid]) -> Verdict {
 
 fn ready(elected: &Verdict, converged: &Verdict) -> Verdict {
     match (elected.truth, converged.truth) {
-        (Truth::True, Truth::True) => {
-            Verdict::new(Type::Ready, true, Reason::Serving, format!("{}; clients reach it", elected.message))
+        (Truth::True, Truth::True) => Verdict::new(
+            Type::Ready,
+            true,
+            Reason::Serving,
+            format!("{}; clients reach it", elected.message),
+        ),
+        (Truth::True, _) => {
+            Verdict::new(Type::Ready, false, Reason::NotConverged, converged.message.clone())
         }
-        (Truth::True, _) => Verdict::new(Type::Ready, false, Reason::NotConverged, converged.message.clone()),
         (truth, _) => Verdict::new(Type::Ready, truth, elected.reason, elected.message.clone()),
     }
 }
 
 fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
-    let verdict = |truth: Truth, reason, message: String| Verdict::new(Type::MasterElected, truth, reason, message);
+    let verdict = |truth: Truth, reason, message: String| {
+        Verdict::new(Type::MasterElected, truth, reason, message)
+    };
     match (&findings.group, &findings.lock) {
         (Group::Serving(master), _) => {
             verdict(Truth::True, Reason::LockHeld, format!("{master} holds the lock and serves"))
@@ -73,13 +80,18 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
         (_, Lock::Disputed(pods)) => verdict(
             Truth::Unknown,
             Reason::LockDisputed,
-            format!("{} all claim the lock; nothing is changed until one of them gives it up", pods.join(" and ")),
+            format!(
+                "{} all claim the lock; nothing is changed until one of them gives it up",
+                pods.join(" and ")
+            ),
         ),
         (Group::Dead, _) => verdict(Truth::False, Reason::NoMaster, no_master(observed)),
         (_, Lock::Free) => verdict(Truth::False, Reason::NoMaster, no_master(observed)),
-        (_, Lock::Unknown(why)) => {
-            verdict(Truth::Unknown, Reason::LockUnknown, format!("it cannot be told who holds the lock: {why}"))
-        }
+        (_, Lock::Unknown(why)) => verdict(
+            Truth::Unknown,
+            Reason::LockUnknown,
+            format!("it cannot be told who holds the lock: {why}"),
+        ),
     }
 }
 
@@ -87,7 +99,8 @@ fn no_master(observed: &Observed) -> String {
     if observed.pods.is_empty() {
         return "no pod exists yet".to_owned();
     }
-    let pods: Vec<String> = observed.pods.iter().map(|pod| format!("{}: {}", pod.name, describe(pod))).collect();
+    let pods: Vec<String> =
+        observed.pods.iter().map(|pod| format!("{}: {}", pod.name, describe(pod))).collect();
     format!("no broker holds the lock; {}", pods.join("; "))
 }
 
@@ -99,7 +112,12 @@ fn standby_ready(cluster: &ValidCluster, observed: &Observed, findings: &Finding
     let wanted = usize::try_from(cluster.spec.replicas.saturating_sub(1)).unwrap_or_default();
     let waiting = observed.pods.iter().filter(|pod| pod.waits()).count();
     if waiting >= wanted {
-        return Verdict::new(Type::StandbyReady, true, Reason::AllWaiting, format!("{waiting} of {wanted} wait for the lock"));
+        return Verdict::new(
+            Type::StandbyReady,
+            true,
+            Reason::AllWaiting,
+            format!("{waiting} of {wanted} wait for the lock"),
+        );
     }
     let holder = match &findings.lock {
         Lock::Held { by } => Some(by),
@@ -116,32 +134,55 @@ fn standby_ready(cluster: &ValidCluster, observed: &Observed, findings: &Finding
 }
 
 fn service_converged(observed: &Observed, findings: &Findings) -> Verdict {
-    let verdict = |truth: bool, reason, message: String| Verdict::new(Type::ServiceConverged, truth, reason, message);
+    let verdict = |truth: bool, reason, message: String| {
+        Verdict::new(Type::ServiceConverged, truth, reason, message)
+    };
     if !observed.other_slices.is_empty() {
         let names = observed.other_slices.join(", ");
         return verdict(
             false,
             Reason::ForeignSlice,
-            format!("EndpointSlice {names} also sends traffic of the Service somewhere; delete it or its label kubernetes.io/service-name"),
+            format!(
+                "EndpointSlice {names} also sends traffic of the Service somewhere; delete it or its label kubernetes.io/service-name"
+            ),
         );
     }
     let Group::Serving(master) = &findings.group else {
         return verdict(false, Reason::NoMaster, "no master serves at the moment".to_owned());
     };
-    let leads = observed.pod(master).zip(observed.record.as_ref()).is_some_and(|(pod, record)| record.leads_to(pod));
+    let leads = observed
+        .pod(master)
+        .zip(observed.record.as_ref())
+        .is_some_and(|(pod, record)| record.leads_to(pod));
     if leads {
         verdict(true, Reason::RecordMatches, format!("the Service leads to {master}"))
     } else {
-        let named = observed.record.as_ref().and_then(|record| record.target.as_ref()).and_then(|t| t.pod.clone());
+        let named = observed
+            .record
+            .as_ref()
+            .and_then(|record| record.target.as_ref())
+            .and_then(|t| t.pod.clone());
         let named = named.unwrap_or_else(|| "nobody".to_owned());
-        verdict(false, Reason::RecordStale, format!("the Service leads to {named}, not to {master}; it is being repaired"))
+        verdict(
+            false,
+            Reason::RecordStale,
+            format!("the Service leads to {named}, not to {master}; it is being repaired"),
+        )
     }
 }
 
-fn configuration(cluster: &ValidCluster, observed: &Observed, findings: &Findings, refused: Option<&str>) -> Verdict {
-    let verdict = |truth: Truth, reason, message: String| Verdict::new(Type::ConfigurationValid, truth, reason, message);
+fn configuration(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    findings: &Findings,
+    refused: Option<&str>,
+) -> Verdict {
+    let verdict = |truth: Truth, reason, message: String| {
+        Verdict::new(Type::ConfigurationValid, truth, reason, message)
+    };
     if !findings.foreign.is_empty() {
-        let names: Vec<String> = findings.foreign.iter().map(|(kind, name)| format!("{kind:?} {name}")).collect();
+        let names: Vec<String> =
+            findings.foreign.iter().map(|(kind, name)| format!("{kind:?} {name}")).collect();
         return verdict(
             Truth::False,
             Reason::NameTaken,
@@ -152,27 +193,38 @@ fn configuration(cluster: &ValidCluster, observed: &Observed, findings: &Finding
         );
     }
     if let Some(text) = refused {
-        return verdict(Truth::False, Reason::ApplyRefused, format!("the API server refused a change: {text}"));
+        return verdict(
+            Truth::False,
+            Reason::ApplyRefused,
+            format!("the API server refused a change: {text}"),
+        );
     }
     if !observed.secret_problems.is_empty() {
         return verdict(Truth::False, Reason::SecretMissing, observed.secret_problems.join("; "));
     }
-    claim(cluster, observed)
-        .unwrap_or_else(|| verdict(Truth::True, Reason::Accepted, "the spec can be carried out".to_owned()))
+    claim(cluster, observed).unwrap_or_else(|| {
+        verdict(Truth::True, Reason::Accepted, "the spec can be carried out".to_owned())
+    })
 }
 
 fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
     let name = cluster.claim();
-    let verdict = |reason, message: String| Some(Verdict::new(Type::ConfigurationValid, false, reason, message));
+    let verdict = |reason, message: String| {
+        Some(Verdict::new(Type::ConfigurationValid, false, reason, message))
+    };
     let field = "spec.storage.sharedVolume.claimName";
     match &observed.claim {
         ClaimView::Missing if cluster.spec.storage.shared_volume.claim_name.is_some() => verdict(
             Reason::ClaimMissing,
-            format!("{field}: PersistentVolumeClaim {name} does not exist in namespace {}; create it", cluster.name.namespace),
+            format!(
+                "{field}: PersistentVolumeClaim {name} does not exist in namespace {}; create it",
+                cluster.name.namespace
+            ),
         ),
         ClaimView::Missing => None,
         ClaimView::Found { access_modes, .. }
-            if cluster.spec.replicas > 1 && !access_modes.iter().any(|mode| mode == "ReadWriteMany") =>
+            if cluster.spec.replicas > 1
+                && !access_modes.iter().any(|mode| mode == "ReadWriteMany") =>
         {
             verdict(
                 Reason::ClaimNotShared,
@@ -185,12 +237,18 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
         }
         ClaimView::Found { phase, .. } if phase == "Lost" => verdict(
             Reason::ClaimPending,
-            format!("PersistentVolumeClaim {name} has lost its volume; restore the PersistentVolume"),
+            format!(
+                "PersistentVolumeClaim {name} has lost its volume; restore the PersistentVolume"
+            ),
         ),
-        ClaimView::Found { phase, .. } if phase != "Bound" && observed.pods.iter().all(PodView::holds_nothing) => {
+        ClaimView::Found { phase, .. }
+            if phase != "Bound" && observed.pods.iter().all(PodView::holds_nothing) =>
+        {
             verdict(
                 Reason::ClaimPending,
-                format!("PersistentVolumeClaim {name} is not bound to a volume yet; if that stays, see `kubectl describe pvc {name}` and the storage class"),
+                format!(
+                    "PersistentVolumeClaim {name} is not bound to a volume yet; if that stays, see `kubectl describe pvc {name}` and the storage class"
+                ),
             )
         }
         ClaimView::Found { .. } => None,
@@ -198,12 +256,18 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
 }
 
 fn progressing(findings: &Findings) -> Verdict {
-    let verdict = |truth: bool, reason, message: String| Verdict::new(Type::Progressing, truth, reason, message);
+    let verdict = |truth: bool, reason, message: String| {
+        Verdict::new(Type::Progressing, truth, reason, message)
+    };
     match &findings.rollout {
-        Rollout::Done => verdict(false, Reason::UpToDate, "every pod is as the spec says".to_owned()),
-        Rollout::Replace(victim) => {
-            verdict(true, Reason::RollingUpdate, format!("{} is replaced: {}", victim.pod, victim.why))
+        Rollout::Done => {
+            verdict(false, Reason::UpToDate, "every pod is as the spec says".to_owned())
         }
+        Rollout::Replace(victim) => verdict(
+            true,
+            Reason::RollingUpdate,
+            format!("{} is replaced: {}", victim.pod, victim.why),
+        ),
         Rollout::Moving(what) => verdict(true, Reason::Deploying, what.clone()),
         Rollout::Waiting(why) => verdict(false, Reason::RolloutWaiting, why.clone()),
         Rollout::Stuck(why) => verdict(false, Reason::RolloutStuck, why.clone()),
@@ -216,6 +280,11 @@ pub fn paused(paused: bool) -> Verdict {
         let message = "spec.paused is true: the operator changes nothing; failover goes on working";
         Verdict::new(Type::Paused, true, Reason::SpecPaused, message)
     } else {
-        Verdict::new(Type::Paused, false, Reason::Active, "the operator keeps the group as the spec says")
+        Verdict::new(
+            Type::Paused,
+            false,
+            Reason::Active,
+            "the operator keeps the group as the spec says",
+        )
     }
 }

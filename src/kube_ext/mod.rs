@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::{ApiResource, GroupVersionKind},
+    core::{ApiResource, GroupVersionKind, TypeMeta},
 };
 use serde_json::Value;
 
@@ -74,7 +74,8 @@ impl RequestError {
     /// somebody changes something.
     pub fn refusal(&self) -> Option<String> {
         let status = self.status()?;
-        let refused = status.is_invalid() || status.is_forbidden() || matches!(status.code, 400 | 422);
+        let refused =
+            status.is_invalid() || status.is_forbidden() || matches!(status.code, 400 | 422);
         refused.then(|| status.message.clone())
     }
 
@@ -131,7 +132,10 @@ impl Children {
     /// See [`RequestError`].
     pub async fn get(&self, kind: Kind, name: &str) -> Result<Option<Value>, RequestError> {
         let what = format!("get {kind:?} {name}");
-        request(what.clone(), self.api(kind).get_opt(name)).await?.map(|object| json(what, &object)).transpose()
+        request(what.clone(), self.api(kind).get_opt(name))
+            .await?
+            .map(|object| json(what, &object))
+            .transpose()
     }
 
     /// All children of a kind with these labels.
@@ -140,8 +144,15 @@ impl Children {
     /// See [`RequestError`].
     pub async fn list(&self, kind: Kind, labels: &str) -> Result<Vec<Value>, RequestError> {
         let what = format!("list {kind:?} {labels}");
-        let list = request(what.clone(), self.api(kind).list(&ListParams::default().labels(labels))).await?;
-        list.items.iter().map(|object| json(what.clone(), object)).collect()
+        let list =
+            request(what.clone(), self.api(kind).list(&ListParams::default().labels(labels)))
+                .await?;
+        let types = list.types; // the items of a list do not say what they are
+        let typed = |mut object: DynamicObject| {
+            object.types = Some(TypeMeta { kind: format!("{kind:?}"), ..types.clone() });
+            json(what.clone(), &object)
+        };
+        list.items.into_iter().map(typed).collect()
     }
 
     /// Server-side apply, taking over fields from other managers.
@@ -169,7 +180,12 @@ impl Children {
     ///
     /// # Errors
     /// See [`RequestError`]; a conflict when somebody wrote in between.
-    pub async fn replace(&self, kind: Kind, name: &str, object: &Value) -> Result<(), RequestError> {
+    pub async fn replace(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: &Value,
+    ) -> Result<(), RequestError> {
         let what = format!("replace {kind:?} {name}");
         let object: DynamicObject = serde_json::from_value(object.clone())
             .map_err(|source| RequestError::Answer { what: what.clone(), source })?;

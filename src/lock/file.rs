@@ -1,4 +1,4 @@
-//! The POSIX record lock of ActiveMQ Classic's `SharedFileLocker` (`<kahadb>/lock`).
+//! The POSIX record lock of `ActiveMQ` Classic's `SharedFileLocker` (`<kahadb>/lock`).
 //!
 //! `F_GETLK` on a read-only descriptor tells held or free without disturbing anything; whose the
 //! lock is, the kernel shows in the holder's `/proc/<pid>/fdinfo`. `F_SETLK` is never used: it

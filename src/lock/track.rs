@@ -98,9 +98,11 @@ impl Track {
 mod tests {
     use super::*;
     use crate::broker::report::Evidence;
+    use FileView::{Absent, Changed, Same};
 
     const MINE: LockView = LockView::Mine(Evidence::Kernel);
 
+    #[allow(clippy::unnecessary_wraps, reason = "what a look finds is optional")]
     fn file(inode: u64, modified_nanos: i64) -> Option<FileIdentity> {
         Some(FileIdentity { device: 1, inode, modified_seconds: 0, modified_nanos })
     }
@@ -162,7 +164,6 @@ mod tests {
             .into_iter()
             .map(|file| track.judge(nobody, &found(LockView::Other, file)).file)
             .collect();
-        use FileView::{Absent, Changed, Same};
         let wanted = [Changed, Same, Changed, Absent, Changed].map(Some).to_vec();
         assert_eq!(views, wanted);
     }

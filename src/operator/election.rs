@@ -77,7 +77,12 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate for the Lease of this namespace and name. The identity must be this process' own.
     pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, seen: None }
+        Self {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity,
+            seen: None,
+        }
     }
 
     /// Returns once this process is leader, with the moment from which that counts.
@@ -134,13 +139,17 @@ impl Candidate {
         let spec = lease.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
         let now = Instant::now();
         let act = decide(&self.identity, spec.as_ref(), self.seen.as_ref(), now);
-        if let Some(spec) = spec.filter(|spec| self.seen.as_ref().is_none_or(|seen| seen.spec != *spec)) {
+        if let Some(spec) =
+            spec.filter(|spec| self.seen.as_ref().is_none_or(|seen| seen.spec != *spec))
+        {
             self.seen = Some(Seen { spec, at: now });
         }
         let params = PostParams::default();
         let written = match (act, lease) {
             (Act::Wait, _) => return Ok(false),
-            (Act::Create, _) | (_, None) => deadline(self.api.create(&params, &self.next(None))).await,
+            (Act::Create, _) | (_, None) => {
+                deadline(self.api.create(&params, &self.next(None))).await
+            }
             (Act::Renew | Act::Take, Some(lease)) => {
                 let next = self.next(Some(lease));
                 deadline(self.api.replace(&self.name, &params, &next)).await
@@ -163,7 +172,8 @@ impl Candidate {
         if spec.holder_identity.as_ref() != Some(&self.identity) {
             spec.holder_identity = Some(self.identity.clone());
             spec.acquire_time = Some(now.clone());
-            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default().saturating_add(1));
+            spec.lease_transitions =
+                Some(spec.lease_transitions.unwrap_or_default().saturating_add(1));
         }
         spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
         spec.renew_time = Some(now);
@@ -171,7 +181,9 @@ impl Candidate {
     }
 }
 
-async fn deadline<T>(future: impl Future<Output = Result<T, kube::Error>>) -> Result<T, RequestError> {
+async fn deadline<T>(
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, RequestError> {
     let what = "access the Lease".to_owned();
     match tokio::time::timeout(ATTEMPT, future).await {
         Ok(Ok(value)) => Ok(value),

@@ -5,6 +5,7 @@ pub mod election;
 pub mod observe;
 pub mod publish;
 pub mod reconcile;
+mod record;
 pub mod reports;
 mod run;
 

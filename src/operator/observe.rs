@@ -52,7 +52,14 @@ pub async fn observe<R: Reports>(
         .await?
         .iter()
         .filter_map(|slice| slice.pointer("/metadata/name").and_then(Value::as_str))
-        .filter(|name| ![record_name.1.as_str(), &format!("{}-v4", record_name.1), &format!("{}-v6", record_name.1)].contains(name))
+        .filter(|name| {
+            ![
+                record_name.1.as_str(),
+                &format!("{}-v4", record_name.1),
+                &format!("{}-v6", record_name.1),
+            ]
+            .contains(name)
+        })
         .map(str::to_owned)
         .collect();
     Ok(Observed {
@@ -80,6 +87,8 @@ async fn live_children(
         (Kind::Service, name.main()),
         (Kind::Service, name.headless()),
         (Kind::EndpointSlice, name.main()),
+        (Kind::EndpointSlice, format!("{}-v4", name.main())),
+        (Kind::EndpointSlice, format!("{}-v6", name.main())),
         (Kind::PodDisruptionBudget, name.main()),
         (Kind::NetworkPolicy, name.main()),
         (Kind::StatefulSet, name.main()),
@@ -92,9 +101,12 @@ async fn live_children(
         Ok::<_, RequestError>(live.map(|live| ((kind, name), live)))
     });
     let mut live: BTreeMap<_, _> = try_join_all(gets).await?.into_iter().flatten().collect();
-    let ours = format!("{}={},{}={}", labels::INSTANCE, name.name, labels::MANAGED_BY, labels::MANAGER);
+    let ours =
+        format!("{}={},{}={}", labels::INSTANCE, name.name, labels::MANAGED_BY, labels::MANAGER);
     for object in children.list(Kind::ConfigMap, &ours).await? {
-        if let Some(name) = object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned) {
+        if let Some(name) =
+            object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned)
+        {
             live.insert((Kind::ConfigMap, name), object);
         }
     }
@@ -113,7 +125,10 @@ async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView,
     })
 }
 
-async fn secret_problems(children: &Children, cluster: &ValidCluster) -> Result<Vec<String>, RequestError> {
+async fn secret_problems(
+    children: &Children,
+    cluster: &ValidCluster,
+) -> Result<Vec<String>, RequestError> {
     let auth = &cluster.spec.auth;
     let wanted = [
         ("spec.auth.usersSecret", auth.users_secret.as_ref(), &[][..]),
@@ -124,11 +139,15 @@ async fn secret_problems(children: &Children, cluster: &ValidCluster) -> Result<
         let Some(secret) = secret else { continue };
         let namespace = &cluster.name.namespace;
         match children.get(Kind::Secret, &secret.name).await? {
-            None => problems.push(format!("{field}: Secret {} does not exist in namespace {namespace}; create it", secret.name)),
+            None => problems.push(format!(
+                "{field}: Secret {} does not exist in namespace {namespace}; create it",
+                secret.name
+            )),
             Some(live) => {
                 let has = |key: &&&str| live.get("data").and_then(|data| data.get(**key)).is_none();
                 if let Some(key) = keys.iter().find(has) {
-                    problems.push(format!("{field}: Secret {} has no key {key}; add it", secret.name));
+                    problems
+                        .push(format!("{field}: Secret {} has no key {key}; add it", secret.name));
                 }
             }
         }
@@ -152,14 +171,18 @@ async fn pods<R: Reports>(
 
 /// The StatefulSet's pods, not something that borrowed its labels.
 fn is_ours(cluster: &ValidCluster, pod: &Pod) -> bool {
-    let of_set = pod.owner_references().iter().any(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main());
+    let of_set = pod
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main());
     of_set && cluster.name.ordinal(&pod.name_any()).is_some()
 }
 
 pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
-    let addresses: Vec<String> = status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).collect();
+    let addresses: Vec<String> =
+        status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).collect();
     let report = match addresses.first().and_then(|address| address.parse().ok()) {
         Some(address) => reports.report(address).await,
         None => ReportView::Silent("the pod has no address".to_owned()),
@@ -176,7 +199,9 @@ pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
         terminating: pod.metadata.deletion_timestamp.is_some(),
         role_label: pod.labels().get(labels::ROLE).cloned(),
         ports_annotation: pod.annotations().get(pod::PORTS_ANNOTATION).cloned(),
-        config_map: mounted.and_then(|volume| volume.config_map.as_ref()).map(|source| source.name.clone()),
+        config_map: mounted
+            .and_then(|volume| volume.config_map.as_ref())
+            .map(|source| source.name.clone()),
         addresses,
         container,
         report,
@@ -201,17 +226,25 @@ fn container(pod: &Pod) -> ContainerView {
     if let Some(waiting) = waiting {
         let reason = waiting.reason.clone().unwrap_or_default();
         let message = waiting.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-        return ContainerView::NotRunning { stuck: STUCK.contains(&reason.as_str()), why: format!("{reason}{message}") };
+        return ContainerView::NotRunning {
+            stuck: STUCK.contains(&reason.as_str()),
+            why: format!("{reason}{message}"),
+        };
     }
     if let Some(ended) = state.terminated {
         let reason = ended.reason.unwrap_or_default();
-        return ContainerView::NotRunning { why: format!("its container ended: {reason} ({})", ended.exit_code), stuck: false };
+        return ContainerView::NotRunning {
+            why: format!("its container ended: {reason} ({})", ended.exit_code),
+            stuck: false,
+        };
     }
     let conditions = status.and_then(|status| status.conditions.clone()).unwrap_or_default();
     let unscheduled = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False");
     let why = unscheduled.map_or_else(
         || "its container is being started".to_owned(),
-        |condition| format!("it cannot be scheduled: {}", condition.message.clone().unwrap_or_default()),
+        |condition| {
+            format!("it cannot be scheduled: {}", condition.message.clone().unwrap_or_default())
+        },
     );
     ContainerView::NotRunning { why, stuck: false }
 }

@@ -41,7 +41,12 @@ pub async fn publish(
         "status": status,
     });
     let params = PatchParams::apply(labels::OPERATOR).force();
-    match request(format!("publish status of {name}"), api.patch_status(name, &params, &Patch::Apply(&patch))).await {
+    match request(
+        format!("publish status of {name}"),
+        api.patch_status(name, &params, &Patch::Apply(&patch)),
+    )
+    .await
+    {
         Ok(_) => {}
         // Changed meanwhile: the watch brings it, and with it the next pass.
         Err(error) if error.is_not_found() || error.is_conflict() => return Ok(()),
@@ -69,7 +74,8 @@ async fn announce(recorder: &Recorder, cluster: &BrokerCluster, occurrence: even
         secondary: None,
     };
     let about = cluster.object_ref(&());
-    let published = tokio::time::timeout(crate::kube_ext::REQUEST_DEADLINE, recorder.publish(&event, &about));
+    let published =
+        tokio::time::timeout(crate::kube_ext::REQUEST_DEADLINE, recorder.publish(&event, &about));
     match published.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "an Event could not be written"),

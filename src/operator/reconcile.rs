@@ -86,7 +86,11 @@ pub async fn reconcile<R: Reports>(
 }
 
 /// What to do after a failed pass.
-pub fn retry<R>(_: Arc<DeserializeGuard<BrokerCluster>>, error: &Error, _: Arc<Context<R>>) -> Action {
+pub fn retry<R>(
+    _: Arc<DeserializeGuard<BrokerCluster>>,
+    error: &Error,
+    _: Arc<Context<R>>,
+) -> Action {
     tracing::warn!(%error, "a pass failed");
     match error {
         Error::Malformed(_) => Action::await_change(),
@@ -112,16 +116,25 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
     let outcome = carry_out(&context.client, &context.reports, &cluster, &plan).await;
     let refused = outcome.as_ref().err().and_then(RequestError::refusal);
-    let status = status::status(&cluster, &observed, &plan.findings, refused.as_deref(), previous, now);
+    let status =
+        status::status(&cluster, &observed, &plan.findings, refused.as_deref(), previous, now);
     publish(&context.client, &context.recorder, object, &status).await?;
-    context.metrics.cluster(&object.namespace().unwrap_or_default(), &object.name_any(), &plan.findings.group);
+    context.metrics.cluster(
+        &object.namespace().unwrap_or_default(),
+        &object.name_any(),
+        &plan.findings.group,
+    );
     outcome?;
     Ok(Action::requeue(look_again(&plan)))
 }
 
 /// Work in hand is looked at soon; a settled group rarely, and not all groups at once.
 fn look_again(plan: &Plan) -> Duration {
-    if plan.look_again == crate::core::plan::LATER { jittered(plan.look_again) } else { plan.look_again }
+    if plan.look_again == crate::core::plan::LATER {
+        jittered(plan.look_again)
+    } else {
+        plan.look_again
+    }
 }
 
 fn jittered(duration: Duration) -> Duration {

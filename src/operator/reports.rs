@@ -39,16 +39,23 @@ impl HttpReports {
     pub fn new() -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(REPORT_DEADLINE));
-        Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) }
+        Self {
+            client: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build(connector),
+        }
     }
 
     async fn ask(&self, address: IpAddr) -> Result<Report, String> {
         let host = std::net::SocketAddr::new(address, AGENT_PORT);
-        let uri = format!("http://{host}{REPORT_PATH}").parse().map_err(|error| format!("{error}"))?;
-        let response = self.client.get(uri).await.map_err(|error| format!("agent at {host}: {error}"))?;
+        let uri =
+            format!("http://{host}{REPORT_PATH}").parse().map_err(|error| format!("{error}"))?;
+        let response =
+            self.client.get(uri).await.map_err(|error| format!("agent at {host}: {error}"))?;
         let body = Limited::new(response.into_body(), MAX_REPORT).collect().await;
         let bytes = body.map_err(|error| format!("agent at {host}: {error}"))?.to_bytes();
-        serde_json::from_slice(&bytes).map_err(|error| format!("agent at {host}: malformed report: {error}"))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| format!("agent at {host}: malformed report: {error}"))
     }
 }
 
@@ -63,7 +70,9 @@ impl Reports for HttpReports {
         match tokio::time::timeout(REPORT_DEADLINE, self.ask(address)).await {
             Ok(Ok(report)) => ReportView::Fresh(Box::new(report)),
             Ok(Err(why)) => ReportView::Silent(why),
-            Err(_elapsed) => ReportView::Silent(format!("agent at {address}: no answer within 1 s")),
+            Err(_elapsed) => {
+                ReportView::Silent(format!("agent at {address}: no answer within 1 s"))
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Config as ControllerConfig, Controller,
+        controller::Error as ControllerError,
         events::{Recorder, Reporter},
         reflector::ObjectRef,
         watcher,
@@ -78,7 +79,7 @@ pub struct OperatorArgs {
     #[arg(long, value_enum, default_value_t, env = "TANDEM_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// What is logged, such as `info` or `tandem=debug`.
-    #[arg(long, default_value = "info", env = "TANDEM_LOG")]
+    #[arg(long, default_value = "info,kube_runtime=warn", env = "TANDEM_LOG")]
     pub log: String,
 }
 
@@ -99,20 +100,24 @@ pub fn main(args: OperatorArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
-    let mut config = Config::infer().await.context("no access to a Kubernetes API server is configured")?;
+    let mut config =
+        Config::infer().await.context("no access to a Kubernetes API server is configured")?;
     // Retries belong to the passes; the client's own would hide an API server that is in trouble.
     config.default_retry = false;
     let client = Client::try_from(config)?;
     let mut registry = Registry::default();
     let metrics = OperatorMetrics::new(&mut registry);
     let state = Arc::new(State { started: AtomicBool::new(false), registry });
-    let listener = serve::listen(args.port).await.with_context(|| format!("cannot listen on port {}", args.port))?;
+    let listener = serve::listen(args.port)
+        .await
+        .with_context(|| format!("cannot listen on port {}", args.port))?;
     let probes = Arc::clone(&state);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve::serve(listener, serve::routes(probes), std::future::pending()));
     state.started.store(true, Ordering::Relaxed);
 
-    let mut candidate = Candidate::new(client.clone(), &args.namespace, &args.lease, identity(&args.pod));
+    let mut candidate =
+        Candidate::new(client.clone(), &args.namespace, &args.lease, identity(&args.pod));
     tracing::info!("waiting to become leader");
     let since = tokio::select! {
         since = candidate.elected() => since,
@@ -144,7 +149,8 @@ fn identity(pod: &str) -> String {
 }
 
 async fn asked_to_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
@@ -157,12 +163,16 @@ async fn work(
     metrics: OperatorMetrics,
     mut stopped: tokio::sync::watch::Receiver<bool>,
 ) {
-    let reporter = Reporter { controller: labels::OPERATOR.to_owned(), instance: Some(args.pod.clone()) };
+    let reporter =
+        Reporter { controller: labels::OPERATOR.to_owned(), instance: Some(args.pod.clone()) };
     let context = Arc::new(Context {
         client: client.clone(),
         reports: HttpReports::new(),
         recorder: Recorder::new(client.clone(), reporter),
-        settings: Settings { agent_image: args.agent_image.clone(), operator_namespace: args.namespace.clone() },
+        settings: Settings {
+            agent_image: args.agent_image.clone(),
+            operator_namespace: args.namespace.clone(),
+        },
         metrics,
         disagreements: Mutex::new(HashMap::new()),
     });
@@ -172,8 +182,15 @@ async fn work(
     };
     controller(&client, &args)
         .graceful_shutdown_on(until)
-        .run(reconcile, retry, context)
-        .for_each(|_logged_by_retry| async {})
+        .run(reconcile, retry, Arc::clone(&context))
+        .for_each(|result| {
+            // A child of a cluster that is gone changed: the cluster's metrics go too. Failed passes
+            // are logged where they are retried.
+            if let Err(ControllerError::ObjectNotFound(gone)) = result {
+                context.metrics.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+            }
+            std::future::ready(())
+        })
         .await;
 }
 
@@ -182,13 +199,16 @@ type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
 /// All watches. Children are watched by their metadata only: an event is a reason to look, not
 /// something to decide on.
 fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
-    let ours = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
+    let ours =
+        watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let scope = Scope { client: client.clone(), namespace: args.watch_namespace.clone(), ours };
     let clusters = scope.api::<DeserializeGuard<BrokerCluster>>();
     // The most recent clusters, not any: a new leader must not go back to a spec that its predecessor
     // has left behind.
     let controller = Controller::new(clusters, watcher::Config::default()).with_config(
-        ControllerConfig::default().concurrency(args.concurrency).debounce(Duration::from_millis(100)),
+        ControllerConfig::default()
+            .concurrency(args.concurrency)
+            .debounce(Duration::from_millis(100)),
     );
     let controller = scope.watch::<StatefulSet>(controller);
     let controller = scope.watch::<Pod>(controller);
@@ -256,7 +276,8 @@ impl Probes for State {
 
     fn metrics(&self) -> Result<String, String> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).map_err(|error| error.to_string())?;
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .map_err(|error| error.to_string())?;
         Ok(text)
     }
 }

@@ -14,8 +14,8 @@ use crate::{
             launch, paths,
         },
         settings::{
-            AgentSettings, CredentialSettings, GreetingSettings, LockSettings, RecordPort, SETTINGS_FILE,
-            SETTINGS_SCHEMA,
+            AgentSettings, CredentialSettings, GreetingSettings, LockSettings, RecordPort,
+            SETTINGS_FILE, SETTINGS_SCHEMA,
         },
     },
     core::validate::{ValidCluster, short_hash},

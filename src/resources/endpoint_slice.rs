@@ -22,14 +22,40 @@ impl Family {
             Self::V6 => "IPv6",
         }
     }
+
+    /// The family of an address, written as text.
+    pub fn of(address: &str) -> Self {
+        if address.contains(':') { Self::V6 } else { Self::V4 }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+}
+
+/// The slice of the second family, which follows the record on dual-stack Kubernetes clusters.
+pub fn follower(cluster: &ValidCluster, record: Family, ports: &[RecordPort]) -> Manifest {
+    let suffix = match record.other() {
+        Family::V4 => "v4",
+        Family::V6 => "v6",
+    };
+    named(cluster, format!("{}-{suffix}", cluster.name.main()), record.other(), ports)
 }
 
 /// The record's labels, owner and ports, as untyped JSON: the typed struct always has `endpoints`,
 /// and a forced apply of that would cut off all clients.
 pub fn build(cluster: &ValidCluster, family: Family, ports: &[RecordPort]) -> Manifest {
-    let name = cluster.name.main();
+    named(cluster, cluster.name.main(), family, ports)
+}
+
+fn named(cluster: &ValidCluster, name: String, family: Family, ports: &[RecordPort]) -> Manifest {
     let mut labels = meta::labels(&cluster.name, "broker");
-    labels.insert(labels::SERVICE_NAME.to_owned(), name.clone());
+    labels.insert(labels::SERVICE_NAME.to_owned(), cluster.name.main());
     labels.insert(labels::SLICE_MANAGED_BY.to_owned(), labels::GROUP.to_owned());
     let ports: Vec<_> = ports
         .iter()

@@ -38,9 +38,13 @@ pub(super) fn kept(cluster: &ValidCluster, name: String, component: &str) -> Obj
 
 /// The labels that select a group's pods; never changed, a StatefulSet's selector is immutable.
 pub fn broker_selector(name: &ClusterName) -> BTreeMap<String, String> {
-    [(labels::INSTANCE, name.name.as_str()), (labels::COMPONENT, "broker"), (labels::MANAGED_BY, labels::MANAGER)]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
+    [
+        (labels::INSTANCE, name.name.as_str()),
+        (labels::COMPONENT, "broker"),
+        (labels::MANAGED_BY, labels::MANAGER),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// [`broker_selector`] as an object.
@@ -50,5 +54,9 @@ pub(super) fn selector(name: &ClusterName) -> LabelSelector {
 
 /// [`broker_selector`] as text, for list requests and the scale subresource.
 pub fn selector_text(name: &ClusterName) -> String {
-    broker_selector(name).iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    broker_selector(name)
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }

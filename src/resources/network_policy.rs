@@ -2,7 +2,8 @@
 
 use k8s_openapi::{
     api::networking::v1::{
-        NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+        NetworkPolicySpec,
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -15,12 +16,19 @@ pub(super) fn build(cluster: &ValidCluster, settings: &Settings) -> Manifest {
         from: None,
         ports: Some(cluster.spec.listeners.iter().map(|listener| port(listener.port)).collect()),
     };
-    let namespace = [("kubernetes.io/metadata.name".to_owned(), settings.operator_namespace.clone())].into();
+    let namespace =
+        [("kubernetes.io/metadata.name".to_owned(), settings.operator_namespace.clone())].into();
     let agents = NetworkPolicyIngressRule {
         from: Some(vec![
-            NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() },
             NetworkPolicyPeer {
-                namespace_selector: Some(LabelSelector { match_labels: Some(namespace), match_expressions: None }),
+                pod_selector: Some(LabelSelector::default()),
+                ..NetworkPolicyPeer::default()
+            },
+            NetworkPolicyPeer {
+                namespace_selector: Some(LabelSelector {
+                    match_labels: Some(namespace),
+                    match_expressions: None,
+                }),
                 ..NetworkPolicyPeer::default()
             },
         ]),
@@ -39,5 +47,9 @@ pub(super) fn build(cluster: &ValidCluster, settings: &Settings) -> Manifest {
 }
 
 fn port(number: i32) -> NetworkPolicyPort {
-    NetworkPolicyPort { port: Some(IntOrString::Int(number)), protocol: Some("TCP".to_owned()), end_port: None }
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some("TCP".to_owned()),
+        end_port: None,
+    }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-        HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity,
-        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile,
-        SecretVolumeSource, SecurityContext, Toleration, TopologySpreadConstraint, Volume, VolumeMount,
+        Affinity, Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar,
+        EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+        PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+        ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Toleration,
+        TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{
         api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
@@ -81,7 +82,10 @@ fn own_annotations(cluster: &ValidCluster) -> BTreeMap<String, String> {
         (labels::TEMPLATE_HASH, cluster.revision.clone()),
         (PORTS_ANNOTATION, ports),
         // The emptyDirs hold nothing that a pod would miss: they must not keep a node alive.
-        ("cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes", "agent,login,scratch".to_owned()),
+        (
+            "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes",
+            "agent,login,scratch".to_owned(),
+        ),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
@@ -124,7 +128,8 @@ fn tolerations(cluster: &ValidCluster) -> Vec<Toleration> {
         effect: Some("NoExecute".to_owned()),
         ..Toleration::default()
     };
-    let mut tolerations = vec![stay("node.kubernetes.io/not-ready"), stay("node.kubernetes.io/unreachable")];
+    let mut tolerations =
+        vec![stay("node.kubernetes.io/not-ready"), stay("node.kubernetes.io/unreachable")];
     tolerations.extend(cluster.spec.pod.tolerations.iter().cloned());
     tolerations
 }
@@ -137,9 +142,10 @@ fn security(cluster: &ValidCluster) -> PodSecurityContext {
     context.run_as_group.get_or_insert(BROKER_UID);
     context.fs_group.get_or_insert(BROKER_UID);
     context.fs_group_change_policy.get_or_insert_with(|| "OnRootMismatch".to_owned());
-    context
-        .seccomp_profile
-        .get_or_insert_with(|| SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None });
+    context.seccomp_profile.get_or_insert_with(|| SeccompProfile {
+        type_: "RuntimeDefault".to_owned(),
+        localhost_profile: None,
+    });
     context
 }
 
@@ -160,7 +166,10 @@ fn install(settings: &Settings) -> Container {
         image: Some(settings.agent_image.clone()),
         command: Some(["/tandem", "install", "--to", AGENT_DIR].map(str::to_owned).to_vec()),
         resources: Some(ResourceRequirements {
-            requests: Some([("cpu".to_owned(), quantity("10m")), ("memory".to_owned(), quantity("32Mi"))].into()),
+            requests: Some(
+                [("cpu".to_owned(), quantity("10m")), ("memory".to_owned(), quantity("32Mi"))]
+                    .into(),
+            ),
             limits: Some([("memory".to_owned(), quantity("64Mi"))].into()),
             claims: None,
         }),
@@ -182,7 +191,9 @@ fn broker(cluster: &ValidCluster) -> Container {
         command: Some(command.map(str::to_owned).to_vec()),
         env: Some(env),
         ports: Some(container_ports(cluster)),
-        resources: Some(requirements(&spec.pod.resources.clone().unwrap_or_else(default_resources))),
+        resources: Some(requirements(
+            &spec.pod.resources.clone().unwrap_or_else(default_resources),
+        )),
         security_context: Some(container_security()),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
@@ -204,7 +215,10 @@ fn identity() -> [EnvVar; 5] {
         name: name.to_owned(),
         value: None,
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: Some("v1".to_owned()) }),
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                api_version: Some("v1".to_owned()),
+            }),
             ..EnvVarSource::default()
         }),
     })
@@ -217,7 +231,8 @@ fn container_ports(cluster: &ValidCluster) -> Vec<k8s_openapi::api::core::v1::Co
         protocol: Some("TCP".to_owned()),
         ..k8s_openapi::api::core::v1::ContainerPort::default()
     };
-    let listeners = cluster.spec.listeners.iter().map(|listener| port(&listener.name, listener.port));
+    let listeners =
+        cluster.spec.listeners.iter().map(|listener| port(&listener.name, listener.port));
     listeners.chain([port("tandem-agent", i32::from(AGENT_PORT))]).collect()
 }
 
@@ -239,10 +254,18 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
 
 fn requirements(resources: &Resources) -> ResourceRequirements {
     let convert = |map: &BTreeMap<String, crate::api::v1alpha1::QuantityValue>| {
-        Some(map.iter().map(|(name, value)| (name.clone(), value.into())).collect::<BTreeMap<_, _>>())
-            .filter(|map| !map.is_empty())
+        Some(
+            map.iter()
+                .map(|(name, value)| (name.clone(), value.into()))
+                .collect::<BTreeMap<_, _>>(),
+        )
+        .filter(|map| !map.is_empty())
     };
-    ResourceRequirements { requests: convert(&resources.requests), limits: convert(&resources.limits), claims: None }
+    ResourceRequirements {
+        requests: convert(&resources.requests),
+        limits: convert(&resources.limits),
+        claims: None,
+    }
 }
 
 fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
@@ -273,11 +296,17 @@ fn mounts(cluster: &ValidCluster) -> Vec<VolumeMount> {
 fn volumes(cluster: &ValidCluster) -> Vec<Volume> {
     let named = |name: &str| Volume { name: name.to_owned(), ..Volume::default() };
     let empty = |name: &str, medium: Option<&str>| Volume {
-        empty_dir: Some(EmptyDirVolumeSource { medium: medium.map(str::to_owned), size_limit: None }),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: medium.map(str::to_owned),
+            size_limit: None,
+        }),
         ..named(name)
     };
     let secret = |name: &str, secret: String| Volume {
-        secret: Some(SecretVolumeSource { secret_name: Some(secret), ..SecretVolumeSource::default() }),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret),
+            ..SecretVolumeSource::default()
+        }),
         ..named(name)
     };
     let mut volumes = vec![

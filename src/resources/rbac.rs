@@ -37,17 +37,29 @@ pub(super) fn build(cluster: &ValidCluster) -> Vec<Manifest> {
 /// The record of this group, and a look at its pods. `patch` on pods would permit another image.
 /// `restricted` is what OpenShift asks for when an endpoint's address is set by hand.
 fn rules(cluster: &ValidCluster) -> Vec<PolicyRule> {
-    let record = ["", "-v4", "-v6"].map(|family| format!("{}{family}", cluster.name.main())).to_vec();
-    let rule = |group: &str, resources: &[&str], names: Option<Vec<String>>, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(resources.iter().map(|text| (*text).to_owned()).collect()),
-        resource_names: names,
-        verbs: verbs.iter().map(|text| (*text).to_owned()).collect(),
-        non_resource_urls: None,
-    };
+    let record =
+        ["", "-v4", "-v6"].map(|family| format!("{}{family}", cluster.name.main())).to_vec();
+    let rule =
+        |group: &str, resources: &[&str], names: Option<Vec<String>>, verbs: &[&str]| PolicyRule {
+            api_groups: Some(vec![group.to_owned()]),
+            resources: Some(resources.iter().map(|text| (*text).to_owned()).collect()),
+            resource_names: names,
+            verbs: verbs.iter().map(|text| (*text).to_owned()).collect(),
+            non_resource_urls: None,
+        };
     vec![
-        rule("discovery.k8s.io", &["endpointslices"], Some(record.clone()), &["get", "list", "watch", "create", "update", "patch"]),
-        rule("discovery.k8s.io", &["endpointslices/restricted"], Some(record), &["create", "update"]),
+        rule(
+            "discovery.k8s.io",
+            &["endpointslices"],
+            Some(record.clone()),
+            &["get", "list", "watch", "create", "update", "patch"],
+        ),
+        rule(
+            "discovery.k8s.io",
+            &["endpointslices/restricted"],
+            Some(record),
+            &["create", "update"],
+        ),
         rule("", &["pods"], None, &["get", "list", "watch"]),
     ]
 }

@@ -16,7 +16,9 @@ pub fn admin(cluster: &ValidCluster, password: &str) -> Manifest {
     let object = Secret {
         metadata: meta::owned(cluster, name.clone(), "auth"),
         type_: Some("kubernetes.io/basic-auth".to_owned()),
-        data: Some([("username".to_owned(), text(ADMIN)), ("password".to_owned(), text(password))].into()),
+        data: Some(
+            [("username".to_owned(), text(ADMIN)), ("password".to_owned(), text(password))].into(),
+        ),
         ..Secret::default()
     };
     Manifest::of(Kind::Secret, name, &object)

@@ -11,6 +11,9 @@ use crate::core::validate::ValidCluster;
 /// Meshes must not wait for the client's first bytes: with brokers the server speaks first.
 const OPAQUE_PORTS: &str = "config.linkerd.io/opaque-ports";
 
+/// Both address families where the Kubernetes cluster has them, else the one it has.
+const BOTH_FAMILIES: &str = "PreferDualStack";
+
 pub(super) fn build(cluster: &ValidCluster) -> Vec<Manifest> {
     vec![client(cluster), headless(cluster)]
 }
@@ -29,7 +32,8 @@ fn ports(cluster: &ValidCluster) -> Vec<ServicePort> {
 
 fn annotated(cluster: &ValidCluster, name: String, spec: ServiceSpec) -> Manifest {
     let mut metadata = meta::owned(cluster, name.clone(), "broker");
-    let ports: Vec<_> = cluster.spec.listeners.iter().map(|listener| listener.port.to_string()).collect();
+    let ports: Vec<_> =
+        cluster.spec.listeners.iter().map(|listener| listener.port.to_string()).collect();
     metadata.annotations = Some([(OPAQUE_PORTS.to_owned(), ports.join(","))].into());
     let object = Service { metadata, spec: Some(spec), status: None };
     Manifest::of(Kind::Service, name, &object)
@@ -39,6 +43,7 @@ fn annotated(cluster: &ValidCluster, name: String, spec: ServiceSpec) -> Manifes
 fn client(cluster: &ValidCluster) -> Manifest {
     let spec = ServiceSpec {
         type_: Some("ClusterIP".to_owned()),
+        ip_family_policy: Some(BOTH_FAMILIES.to_owned()),
         ports: Some(ports(cluster)),
         ..ServiceSpec::default()
     };
@@ -49,6 +54,7 @@ fn client(cluster: &ValidCluster) -> Manifest {
 fn headless(cluster: &ValidCluster) -> Manifest {
     let spec = ServiceSpec {
         cluster_ip: Some("None".to_owned()),
+        ip_family_policy: Some(BOTH_FAMILIES.to_owned()),
         selector: Some(super::broker_selector(&cluster.name)),
         publish_not_ready_addresses: Some(true),
         ports: Some(ports(cluster)),

@@ -1,10 +1,8 @@
 //! The StatefulSet.
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
-        core::v1::PodTemplateSpec,
-    },
+use k8s_openapi::api::{
+    apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
+    core::v1::PodTemplateSpec,
 };
 use serde_json::Value;
 
@@ -29,13 +27,19 @@ pub fn build(cluster: &ValidCluster, settings: &Settings, keep: Option<&Value>) 
             }),
             revision_history_limit: Some(3),
             selector: meta::selector(&cluster.name),
-            template: if keep.is_some() { PodTemplateSpec::default() } else { pod::template(cluster, settings) },
+            template: if keep.is_some() {
+                PodTemplateSpec::default()
+            } else {
+                pod::template(cluster, settings)
+            },
             ..StatefulSetSpec::default()
         }),
         status: None,
     };
     let mut manifest = Manifest::of(Kind::StatefulSet, cluster.name.main(), &object);
-    if let (Some(template), Some(spec)) = (keep, manifest.object.get_mut("spec").and_then(Value::as_object_mut)) {
+    if let (Some(template), Some(spec)) =
+        (keep, manifest.object.get_mut("spec").and_then(Value::as_object_mut))
+    {
         spec.insert("template".to_owned(), template.clone());
     }
     manifest

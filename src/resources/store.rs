@@ -1,6 +1,8 @@
 //! The claim of the store.
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+};
 
 use super::{Kind, Manifest, meta};
 use crate::core::validate::ValidCluster;
@@ -14,7 +16,9 @@ pub(super) fn build(cluster: &ValidCluster) -> Option<Manifest> {
             access_modes: Some(claim.access_modes.clone()),
             storage_class_name: claim.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), (&claim.resources.requests.storage).into())].into()),
+                requests: Some(
+                    [("storage".to_owned(), (&claim.resources.requests.storage).into())].into(),
+                ),
                 limits: None,
             }),
             ..PersistentVolumeClaimSpec::default()

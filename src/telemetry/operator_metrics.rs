@@ -43,8 +43,17 @@ impl OperatorMetrics {
         };
         let registry = registry.sub_registry_with_prefix("tandem_operator");
         registry.register("passes", "Passes over clusters, by outcome", metrics.passes.clone());
-        registry.register_with_unit("pass", "How long a pass took", Unit::Seconds, metrics.seconds.clone());
-        registry.register("cluster_serving", "1 while a master is proven to serve", metrics.serving.clone());
+        registry.register_with_unit(
+            "pass",
+            "How long a pass took",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "cluster_serving",
+            "1 while a master is proven to serve",
+            metrics.serving.clone(),
+        );
         registry.register("leader", "1 while this process leads", metrics.leader.clone());
         metrics
     }
@@ -64,7 +73,10 @@ impl OperatorMetrics {
 
     /// Forgets a cluster that is gone.
     pub fn forget(&self, namespace: &str, cluster: &str) {
-        self.serving.remove(&ClusterLabels { namespace: namespace.to_owned(), cluster: cluster.to_owned() });
+        self.serving.remove(&ClusterLabels {
+            namespace: namespace.to_owned(),
+            cluster: cluster.to_owned(),
+        });
     }
 
     /// Notes whether this process leads.

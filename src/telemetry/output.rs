@@ -15,6 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// So many bytes wait for a slow reader before lines are dropped.
 const CAPACITY: usize = 1 << 20;
+/// What a waiting line costs besides its bytes.
+const OVERHEAD: usize = 64;
 /// The writing thread needs little.
 const STACK: usize = 128 << 10;
 
@@ -68,9 +70,10 @@ impl Output {
 
     /// Queues a line, which brings its own line feed, or drops it if too much waits.
     pub fn line(&self, stream: Stream, line: Vec<u8>) {
-        let waiting = self.counts.waiting.fetch_add(line.len(), Ordering::Relaxed);
-        if waiting.saturating_add(line.len()) > CAPACITY {
-            self.counts.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+        let weight = line.len() + OVERHEAD;
+        let waiting = self.counts.waiting.fetch_add(weight, Ordering::Relaxed);
+        if waiting.saturating_add(weight) > CAPACITY {
+            self.counts.waiting.fetch_sub(weight, Ordering::Relaxed);
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
             self.counts.dropped_ever.fetch_add(1, Ordering::Relaxed);
             return;
@@ -104,7 +107,7 @@ fn write_all(queue: &Receiver<Item>, counts: &Counts, mut out: impl Write, mut e
                 };
                 // A closed output is no reason to end a broker, and there is nowhere to say it.
                 drop(writer.write_all(&line).and_then(|()| writer.flush()));
-                counts.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+                counts.waiting.fetch_sub(line.len() + OVERHEAD, Ordering::Relaxed);
                 let dropped = counts.dropped.swap(0, Ordering::Relaxed);
                 if dropped > 0 {
                     drop(writeln!(err, "{dropped} lines dropped: the output is read too slowly"));

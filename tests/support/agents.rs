@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use tandem::{
-    broker::report::{AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report},
+    broker::report::{
+        AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report,
+    },
     core::observed::ReportView,
     operator::reports::Reports,
 };

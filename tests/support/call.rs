@@ -33,11 +33,13 @@ pub struct Call {
 impl Call {
     pub async fn read(request: Request<Body>) -> Self {
         let method = request.method().to_string();
-        let header = request.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
+        let header =
+            request.headers().get("content-type").map(|value| value.to_str().unwrap().to_owned());
         let whole = request.uri().path().to_owned();
         let query = query(request.uri().query().unwrap_or_default());
         let bytes = request.into_body().collect_bytes().await.unwrap();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        let body =
+            if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
         let mut parts = whole.trim_start_matches('/').split('/');
         let group = match parts.next() {
             Some("api") => String::new(),
@@ -51,10 +53,13 @@ impl Call {
         };
         let text = |index: usize| rest.get(index).map(|part| (*part).to_owned());
         let subresource = text(2);
-        let path = subresource.as_ref().map_or(whole.as_str(), |sub| whole.trim_end_matches(sub).trim_end_matches('/'));
+        let path = subresource
+            .as_ref()
+            .map_or(whole.as_str(), |sub| whole.trim_end_matches(sub).trim_end_matches('/'));
         Self {
             path: path.to_owned(),
-            resource: text(0).unwrap_or_else(|| panic!("the fake API server does not know {whole}")),
+            resource: text(0)
+                .unwrap_or_else(|| panic!("the fake API server does not know {whole}")),
             namespace: namespace.to_owned(),
             name: text(1),
             content_type: header.unwrap_or_default(),
@@ -77,7 +82,8 @@ impl Call {
             ("DELETE", Some(_)) => "delete",
             other => panic!("the fake API server does not know {other:?}"),
         };
-        let subresource = self.subresource.as_ref().map(|sub| format!("/{sub}")).unwrap_or_default();
+        let subresource =
+            self.subresource.as_ref().map(|sub| format!("/{sub}")).unwrap_or_default();
         Asked {
             verb: verb.to_owned(),
             group: self.group.clone(),
@@ -118,7 +124,8 @@ impl Call {
         parts.next() == Some(&self.resource)
             && (self.namespace.is_empty() || path.contains(&prefix))
             && (self.group.is_empty() || path.contains(&group))
-            && terms(self.query.get("labelSelector")).all(|(key, value)| object["metadata"]["labels"][&key] == value)
+            && terms(self.query.get("labelSelector"))
+                .all(|(key, value)| object["metadata"]["labels"][&key] == value)
             && terms(self.query.get("fieldSelector")).all(|(key, value)| {
                 assert_eq!(key, "metadata.name", "this field selector is not modelled");
                 name == Some(&value)
@@ -128,10 +135,14 @@ impl Call {
 
 /// `a=b,c=d`
 fn terms(selector: Option<&String>) -> impl Iterator<Item = (String, String)> {
-    let terms = selector.map(String::as_str).unwrap_or_default().split(',').filter(|term| !term.is_empty());
+    let terms =
+        selector.map(String::as_str).unwrap_or_default().split(',').filter(|term| !term.is_empty());
     terms.map(|term| {
         let (key, value) = term.split_once('=').expect("only equality is modelled");
-        assert!(!key.ends_with('!') && !value.starts_with('='), "only equality with one sign is modelled");
+        assert!(
+            !key.ends_with('!') && !value.starts_with('='),
+            "only equality with one sign is modelled"
+        );
         (key.to_owned(), value.to_owned())
     })
 }

@@ -167,15 +167,19 @@ impl FakeApi {
 type Outcome = Result<Option<Value>, Refusal>;
 
 fn answer(code: u16, object: &Value) -> Answer {
-    let body = Full::new(Bytes::from(object.to_string())).map_err(|never| match never {}).boxed_unsync();
+    let body =
+        Full::new(Bytes::from(object.to_string())).map_err(|never| match never {}).boxed_unsync();
     Response::builder().status(code).body(body).unwrap()
 }
 
 fn failure(refused: &Refusal) -> Answer {
-    answer(refused.code, &json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure",
-        "code": refused.code, "reason": refused.reason, "message": refused.message,
-    }))
+    answer(
+        refused.code,
+        &json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure",
+            "code": refused.code, "reason": refused.reason, "message": refused.message,
+        }),
+    )
 }
 
 /// A watch on which nothing happens.
@@ -236,7 +240,8 @@ impl State {
     }
 
     fn write(&mut self, call: &Call) -> Result<Value, Refusal> {
-        if let Some(refuse) = self.refuse.as_ref().filter(|refuse| refuse.resource == call.resource) {
+        if let Some(refuse) = self.refuse.as_ref().filter(|refuse| refuse.resource == call.resource)
+        {
             let reason = if refuse.code == 403 { "Forbidden" } else { "Invalid" };
             return Err(refusal(refuse.code, reason, refuse.message));
         }
@@ -252,7 +257,8 @@ impl State {
     }
 
     fn create(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
-        let name = call.body["metadata"]["name"].as_str().expect("generated names are not modelled");
+        let name =
+            call.body["metadata"]["name"].as_str().expect("generated names are not modelled");
         let path = format!("{}/{name}", call.path);
         self.store.create(&path, call.manager(), call.body.clone())
     }
@@ -260,9 +266,14 @@ impl State {
     fn put(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
         assert!(call.subresource.is_none(), "PUT of a subresource is not modelled");
         let version = call.body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        assert!(!version.is_empty(), "a PUT without resourceVersion overwrites whatever is there: {}", call.path);
+        assert!(
+            !version.is_empty(),
+            "a PUT without resourceVersion overwrites whatever is there: {}",
+            call.path
+        );
         let live = self.store.get(&call.path);
-        let (given, live) = (&call.body["metadata"]["uid"], live.as_ref().map(|live| &live["metadata"]["uid"]));
+        let (given, live) =
+            (&call.body["metadata"]["uid"], live.as_ref().map(|live| &live["metadata"]["uid"]));
         if live.is_some_and(|live| given.is_string() && given != live) {
             return Err(refusal(409, "Conflict", "Precondition failed: UID"));
         }
@@ -279,10 +290,14 @@ impl State {
             // ignores another uid (tried on 1.34).
             config["metadata"]["uid"] = live["metadata"]["uid"].clone();
             let manager = format!("{}/status", call.manager());
-            return self.store.apply(&call.path, (&manager, call.forced()), &config).map(|(object, _)| object);
+            return self
+                .store
+                .apply(&call.path, (&manager, call.forced()), &config)
+                .map(|(object, _)| object);
         }
         assert!(call.subresource.is_none(), "{:?} is not modelled", call.subresource);
-        let (object, is_new) = self.store.apply(&call.path, (call.manager(), call.forced()), &config)?;
+        let (object, is_new) =
+            self.store.apply(&call.path, (call.manager(), call.forced()), &config)?;
         if call.resource == "statefulsets" {
             let hash = object["spec"]["template"]["metadata"]["annotations"]["tandem-operator.io/template-hash"].to_string();
             if self.templates.last() != Some(&hash) {
@@ -297,7 +312,11 @@ impl State {
     }
 
     fn patch(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
-        assert!(matches!(call.resource.as_str(), "pods" | "events"), "merge patches of {} are not modelled", call.resource);
+        assert!(
+            matches!(call.resource.as_str(), "pods" | "events"),
+            "merge patches of {} are not modelled",
+            call.resource
+        );
         let Some(live) = self.store.get(&call.path) else {
             return Err(refusal(404, "NotFound", format!("{} not found", call.path)));
         };
@@ -317,7 +336,11 @@ impl State {
         let uid = &call.body["preconditions"]["uid"];
         assert!(uid.is_string(), "a DELETE without a uid may hit another object: {}", call.path);
         if *uid != live["metadata"]["uid"] {
-            return Err(refusal(409, "Conflict", "the UID in the precondition does not match the UID in record"));
+            return Err(refusal(
+                409,
+                "Conflict",
+                "the UID in the precondition does not match the UID in record",
+            ));
         }
         if call.resource == "pods" {
             if let Err(why) = self.group.may_lose(&self.store, &live) {

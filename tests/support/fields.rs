@@ -79,7 +79,10 @@ fn shape(kind: &str, path: &[Step]) -> Shape {
     }
     // Nobody applies a spec here: users replace the object.
     let is_spec = full.starts_with("BrokerCluster:spec.");
-    assert!(is_spec || ATOMIC.contains(&full.as_str()), "the fake API server does not know how the list {full} is merged");
+    assert!(
+        is_spec || ATOMIC.contains(&full.as_str()),
+        "the fake API server does not know how the list {full} is merged"
+    );
     Shape::Atomic
 }
 
@@ -181,7 +184,9 @@ fn remove_below(kind: &str, done: &mut Path, value: &mut Value, rest: &[Step]) {
         }
         (Step::Item(_), Value::Array(items)) => {
             let Shape::Keyed(keys) = shape(kind, done) else { panic!("{done:?} has no items") };
-            let Some(index) = items.iter().position(|item| key(keys, item) == *first) else { return };
+            let Some(index) = items.iter().position(|item| key(keys, item) == *first) else {
+                return;
+            };
             if rest.is_empty() {
                 items.remove(index);
             } else {
@@ -193,7 +198,8 @@ fn remove_below(kind: &str, done: &mut Path, value: &mut Value, rest: &[Step]) {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.as_object().is_some_and(serde_json::Map::is_empty) || value.as_array().is_some_and(Vec::is_empty)
+    value.as_object().is_some_and(serde_json::Map::is_empty)
+        || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Who owns which leaves of one object.
@@ -208,15 +214,19 @@ impl Owners {
         let old_leaves = leaves(kind, live);
         let mut object = live.clone();
         merge(kind, &Vec::new(), &mut object, config);
-        let dropped: Vec<Path> = self
-            .0
-            .get(manager)
-            .into_iter()
-            .flatten()
-            .filter(|path| !config_leaves.contains_key(*path))
-            .filter(|path| !self.0.iter().any(|(name, set)| name != manager && set.iter().any(|p| p.starts_with(path))))
-            .cloned()
-            .collect();
+        let dropped: Vec<Path> =
+            self.0
+                .get(manager)
+                .into_iter()
+                .flatten()
+                .filter(|path| !config_leaves.contains_key(*path))
+                .filter(|path| {
+                    !self.0.iter().any(|(name, set)| {
+                        name != manager && set.iter().any(|p| p.starts_with(path))
+                    })
+                })
+                .cloned()
+                .collect();
         for path in &dropped {
             remove(kind, &mut object, path);
         }
@@ -235,15 +245,19 @@ impl Owners {
     pub fn conflicts(&self, kind: &str, manager: &str, live: &Value, config: &Value) -> bool {
         let old = leaves(kind, live);
         leaves(kind, config).iter().any(|(path, value)| {
-            old.get(path) != Some(value) && self.0.iter().any(|(name, set)| name != manager && set.contains(path))
+            old.get(path) != Some(value)
+                && self.0.iter().any(|(name, set)| name != manager && set.contains(path))
         })
     }
 
     /// A replace or patch by this manager: what it changed is its own now.
     pub fn updated(&mut self, kind: &str, manager: &str, old: &Value, new: &Value) {
         let (old, new) = (leaves(kind, old), leaves(kind, new));
-        let changed: BTreeSet<Path> =
-            new.iter().filter(|(path, value)| old.get(*path) != Some(value)).map(|(path, _)| path.clone()).collect();
+        let changed: BTreeSet<Path> = new
+            .iter()
+            .filter(|(path, value)| old.get(*path) != Some(value))
+            .map(|(path, _)| path.clone())
+            .collect();
         for set in self.0.values_mut() {
             set.retain(|path| new.contains_key(path) && !changed.contains(path));
         }

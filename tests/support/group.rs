@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use tandem::{
     api::labels,
     broker::report::LockView,
-    core::record::{Promotion, RecordView, promoted},
+    core::{
+        promotion::{self, Author, Claim, Next},
+        record::RecordView,
+    },
 };
 
 use super::store::{Store, path};
@@ -93,7 +96,9 @@ impl Group {
 
     /// Begins the end of a pod.
     pub fn end(&mut self, store: &mut Store, path: &str) {
-        store.change(path, |pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
+        store.change(path, |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")
+        });
         if let Some(broker) = self.brokers.values_mut().find(|broker| broker.path == path) {
             broker.phase = Phase::Ending;
         }
@@ -106,16 +111,25 @@ impl Group {
         let master = others().find(|broker| broker.phase == Phase::Master);
         let waiting = others().filter(|broker| broker.phase == Phase::Waiting).count();
         let idle = others().find(|broker| !matches!(broker.phase, Phase::Waiting | Phase::Master));
-        let replicas = store.list("brokerclusters").first().map_or(1, |(_, c)| c["spec"]["replicas"].as_u64().unwrap_or(1));
+        let replicas = store
+            .list("brokerclusters")
+            .first()
+            .map_or(1, |(_, c)| c["spec"]["replicas"].as_u64().unwrap_or(1));
         let missing = usize::try_from(replicas).unwrap().saturating_sub(self.brokers.len());
         match victim.phase {
             Phase::Pending | Phase::Crashed | Phase::Ending => Ok(()),
             Phase::Promoting => Err("it is being promoted".into()),
-            Phase::Master if waiting == 0 && replicas > 1 => Err("it is the master and no standby waits".into()),
+            Phase::Master if waiting == 0 && replicas > 1 => {
+                Err("it is the master and no standby waits".into())
+            }
             Phase::Starting | Phase::Waiting if master.is_none() => Err("nobody serves".into()),
             Phase::Starting => Ok(()),
-            Phase::Master | Phase::Waiting if missing > 0 => Err(format!("{missing} other pods are missing")),
-            Phase::Master | Phase::Waiting => idle.map_or(Ok(()), |idle| Err(format!("{} is {:?}", idle.pod, idle.phase))),
+            Phase::Master | Phase::Waiting if missing > 0 => {
+                Err(format!("{missing} other pods are missing"))
+            }
+            Phase::Master | Phase::Waiting => {
+                idle.map_or(Ok(()), |idle| Err(format!("{} is {:?}", idle.pod, idle.phase)))
+            }
         }
     }
 
@@ -134,12 +148,22 @@ impl Group {
         for mut broker in brokers {
             let Some(pod) = store.get(&broker.path) else { continue };
             let next = match broker.phase {
-                Phase::Pending if text(&pod, "/spec/containers/0/image").contains("no-such-image") => {
-                    set_state(store, &broker.path, &json!({"waiting": {"reason": "ImagePullBackOff"}}));
+                Phase::Pending
+                    if text(&pod, "/spec/containers/0/image").contains("no-such-image") =>
+                {
+                    set_state(
+                        store,
+                        &broker.path,
+                        &json!({"waiting": {"reason": "ImagePullBackOff"}}),
+                    );
                     Phase::Pending
                 }
                 Phase::Pending => Phase::Starting,
-                Phase::Starting if pod["spec"]["containers"][0]["env"].to_string().contains("CRASHES") => Phase::Crashed,
+                Phase::Starting
+                    if pod["spec"]["containers"][0]["env"].to_string().contains("CRASHES") =>
+                {
+                    Phase::Crashed
+                }
                 Phase::Starting => Phase::Waiting,
                 Phase::Waiting if free && self.lock.is_none() => {
                     self.lock = Some(broker.uid.clone());
@@ -164,19 +188,27 @@ impl Group {
         let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
         let Some(slice) = store.get(&record).filter(|_| !self.agents_cut_off) else { return };
         let view = RecordView::read(&slice);
-        if view.target.as_ref().and_then(|target| target.uid.as_ref()) == Some(&broker.uid) && view.endpoints == 1 {
+        if view.target.as_ref().and_then(|target| target.uid.as_ref()) == Some(&broker.uid)
+            && view.endpoints == 1
+        {
             return;
         }
-        let promotion = Promotion {
-            pod: broker.pod.clone(),
-            uid: broker.uid.clone(),
-            namespace: NAMESPACE.into(),
-            node: Some(text(pod, "/spec/nodeName")),
-            addresses: vec![broker.address.to_string()],
-            at: "2026-01-01T00:00:00Z".parse().unwrap(),
-            epoch_floor: self.epoch,
+        let author = Author {
+            pod: promotion::Pod {
+                name: broker.pod.clone(),
+                namespace: NAMESPACE.into(),
+                uid: broker.uid.clone(),
+                ips: vec![broker.address],
+                node: text(pod, "/spec/nodeName"),
+            },
+            cluster: text(&slice, "/metadata/name"),
+            ports: Vec::new(),
         };
-        let next = promoted((*slice).clone(), &promotion);
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let claim = Claim { floor: self.epoch, tried: None, takeover_millis: 5, now };
+        let Ok(Next::Write { record: next, .. }) = promotion::next(&slice, &author, &claim) else {
+            panic!("a promotion that changes nothing");
+        };
         self.epoch = RecordView::read(&next).epoch;
         self.promotions.push(broker.pod.clone());
         store.replace(&record, labels::AGENT, next).expect("the agent's write");
@@ -193,9 +225,14 @@ impl Group {
                     self.make_pod(store, &set, &path, ordinal);
                 }
             }
-            let owned = |pod: &Arc<Value>| pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"];
+            let owned = |pod: &Arc<Value>| {
+                pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"]
+            };
             let pods = store.list("pods");
-            for (path, _) in pods.iter().filter(|(_, pod)| owned(pod) && pod["metadata"]["deletionTimestamp"].is_null()) {
+            for (path, _) in pods
+                .iter()
+                .filter(|(_, pod)| owned(pod) && pod["metadata"]["deletionTimestamp"].is_null())
+            {
                 let ordinal = path.rsplit_once('-').unwrap().1.parse::<i64>().unwrap();
                 if ordinal >= replicas {
                     self.end(store, path);
@@ -208,7 +245,8 @@ impl Group {
     fn make_pod(&mut self, store: &mut Store, set: &Value, path: &str, ordinal: i64) {
         self.made += 1;
         let name = path.rsplit('/').next().unwrap();
-        let host = if self.fresh_addresses { self.made + 100 } else { u8::try_from(ordinal + 1).unwrap() };
+        let host =
+            if self.fresh_addresses { self.made + 100 } else { u8::try_from(ordinal + 1).unwrap() };
         let address = format!("10.0.0.{host}");
         let mut pod = set["spec"]["template"].clone();
         pod["kind"] = json!("Pod");
@@ -240,7 +278,8 @@ impl Group {
 
     /// Pods that were ending are gone, with their brokers and the lock these held.
     fn bury(&mut self, store: &mut Store) {
-        let ended: Vec<Broker> = self.brokers.values().filter(|b| b.phase == Phase::Ending).cloned().collect();
+        let ended: Vec<Broker> =
+            self.brokers.values().filter(|b| b.phase == Phase::Ending).cloned().collect();
         for broker in ended {
             self.brokers.remove(&broker.uid);
             store.remove(&broker.path);

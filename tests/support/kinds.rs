@@ -30,31 +30,74 @@ fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<(), serde_json:
     serde_json::from_value::<T>(value).map(drop)
 }
 
-const fn kind(names: [&'static str; 3], owned: bool, parse: fn(Value) -> Result<(), serde_json::Error>, fixed: &'static [&'static str]) -> Kind {
+const fn kind(
+    names: [&'static str; 3],
+    owned: bool,
+    parse: fn(Value) -> Result<(), serde_json::Error>,
+    fixed: &'static [&'static str],
+) -> Kind {
     let [resource, kind, api_version] = names;
     Kind { resource, kind, api_version, owned, parse, fixed }
 }
 
 const KINDS: [Kind; 15] = [
-    kind(["brokerclusters", "BrokerCluster", "tandem-operator.io/v1alpha1"], true, parse::<BrokerCluster>, &[]),
-    kind(["statefulsets", "StatefulSet", "apps/v1"], true, parse::<StatefulSet>, &["/spec/selector", "/spec/serviceName", "/spec/podManagementPolicy"]),
+    kind(
+        ["brokerclusters", "BrokerCluster", "tandem-operator.io/v1alpha1"],
+        true,
+        parse::<BrokerCluster>,
+        &[],
+    ),
+    kind(
+        ["statefulsets", "StatefulSet", "apps/v1"],
+        true,
+        parse::<StatefulSet>,
+        &["/spec/selector", "/spec/serviceName", "/spec/podManagementPolicy"],
+    ),
     kind(["pods", "Pod", "v1"], false, parse::<Pod>, &["/spec/nodeName"]),
     kind(["services", "Service", "v1"], true, parse::<Service>, &["/spec/clusterIP"]),
     kind(["configmaps", "ConfigMap", "v1"], true, parse::<ConfigMap>, &["/data", "/immutable"]),
     kind(["secrets", "Secret", "v1"], true, parse::<Secret>, &["/type"]),
     kind(["serviceaccounts", "ServiceAccount", "v1"], true, parse::<ServiceAccount>, &[]),
-    kind(["persistentvolumeclaims", "PersistentVolumeClaim", "v1"], true, parse::<PersistentVolumeClaim>, &["/spec/accessModes", "/spec/storageClassName"]),
-    kind(["endpointslices", "EndpointSlice", "discovery.k8s.io/v1"], true, parse::<EndpointSlice>, &["/addressType"]),
-    kind(["networkpolicies", "NetworkPolicy", "networking.k8s.io/v1"], true, parse::<NetworkPolicy>, &[]),
-    kind(["poddisruptionbudgets", "PodDisruptionBudget", "policy/v1"], true, parse::<PodDisruptionBudget>, &[]),
+    kind(
+        ["persistentvolumeclaims", "PersistentVolumeClaim", "v1"],
+        true,
+        parse::<PersistentVolumeClaim>,
+        &["/spec/accessModes", "/spec/storageClassName"],
+    ),
+    kind(
+        ["endpointslices", "EndpointSlice", "discovery.k8s.io/v1"],
+        true,
+        parse::<EndpointSlice>,
+        &["/addressType"],
+    ),
+    kind(
+        ["networkpolicies", "NetworkPolicy", "networking.k8s.io/v1"],
+        true,
+        parse::<NetworkPolicy>,
+        &[],
+    ),
+    kind(
+        ["poddisruptionbudgets", "PodDisruptionBudget", "policy/v1"],
+        true,
+        parse::<PodDisruptionBudget>,
+        &[],
+    ),
     kind(["roles", "Role", "rbac.authorization.k8s.io/v1"], true, parse::<Role>, &[]),
-    kind(["rolebindings", "RoleBinding", "rbac.authorization.k8s.io/v1"], true, parse::<RoleBinding>, &["/roleRef"]),
+    kind(
+        ["rolebindings", "RoleBinding", "rbac.authorization.k8s.io/v1"],
+        true,
+        parse::<RoleBinding>,
+        &["/roleRef"],
+    ),
     kind(["leases", "Lease", "coordination.k8s.io/v1"], false, parse::<Lease>, &[]),
     kind(["events", "Event", "events.k8s.io/v1"], false, parse::<Event>, &[]),
 ];
 
 pub fn of(resource: &str) -> &'static Kind {
-    KINDS.iter().find(|kind| kind.resource == resource).unwrap_or_else(|| panic!("the fake API server does not know {resource}"))
+    KINDS
+        .iter()
+        .find(|kind| kind.resource == resource)
+        .unwrap_or_else(|| panic!("the fake API server does not know {resource}"))
 }
 
 /// The kind of the object at a path.
@@ -80,10 +123,18 @@ pub fn spec_of(object: &Value) -> Value {
 pub fn check(path: &str, object: &Value) -> Result<(), Refusal> {
     let kind = of_path(path);
     if object["kind"] != kind.kind || object["apiVersion"] != kind.api_version {
-        return Err(refusal(400, "BadRequest", format!("{path} is no {} of {}", object["kind"], object["apiVersion"])));
+        return Err(refusal(
+            400,
+            "BadRequest",
+            format!("{path} is no {} of {}", object["kind"], object["apiVersion"]),
+        ));
     }
     if path.rsplit('/').next() != object["metadata"]["name"].as_str() {
-        return Err(refusal(400, "BadRequest", "the name of the object does not match the name on the URL"));
+        return Err(refusal(
+            400,
+            "BadRequest",
+            "the name of the object does not match the name on the URL",
+        ));
     }
     (kind.parse)(object.clone()).map_err(|error| refusal(400, "BadRequest", error.to_string()))
 }
@@ -95,7 +146,11 @@ pub fn check_update(path: &str, old: &Value, new: &Value) -> Result<(), Refusal>
         return Ok(());
     }
     match kind.fixed.iter().find(|field| old.pointer(field) != new.pointer(field)) {
-        Some(field) => Err(refusal(422, "Invalid", format!("{} {path} is invalid: {field}: field is immutable", kind.kind))),
+        Some(field) => Err(refusal(
+            422,
+            "Invalid",
+            format!("{} {path} is invalid: {field}: field is immutable", kind.kind),
+        )),
         None => Ok(()),
     }
 }
@@ -143,11 +198,17 @@ fn service(object: &mut Value, number: u64) {
 }
 
 fn stateful_set(object: &mut Value) {
-    default(object, "/spec", "persistentVolumeClaimRetentionPolicy", json!({"whenDeleted": "Retain", "whenScaled": "Retain"}));
+    default(
+        object,
+        "/spec",
+        "persistentVolumeClaimRetentionPolicy",
+        json!({"whenDeleted": "Retain", "whenScaled": "Retain"}),
+    );
     default(object, "/spec/template/spec", "restartPolicy", json!("Always"));
     default(object, "/spec/template/spec", "dnsPolicy", json!("ClusterFirst"));
     default(object, "/spec/template/spec", "schedulerName", json!("default-scheduler"));
-    let containers = object.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
+    let containers =
+        object.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
         default(container, "", "imagePullPolicy", json!("IfNotPresent"));
         default(container, "", "terminationMessagePath", json!("/dev/termination-log"));

@@ -1,6 +1,12 @@
 //! A fake Kubernetes with a simulated group of brokers, shared by the integration tests.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "every test binary uses another part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 pub mod agents;
 pub mod call;

@@ -53,7 +53,11 @@ impl Store {
     /// Objects of a collection, in name order.
     pub fn list(&self, resource: &str) -> Vec<(String, Arc<Value>)> {
         let part = format!("/{resource}/");
-        self.objects.iter().filter(|(path, _)| path.contains(&part)).map(|(p, o)| (p.clone(), Arc::clone(o))).collect()
+        self.objects
+            .iter()
+            .filter(|(path, _)| path.contains(&part))
+            .map(|(p, o)| (p.clone(), Arc::clone(o)))
+            .collect()
     }
 
     pub fn version(&self) -> usize {
@@ -61,12 +65,22 @@ impl Store {
     }
 
     /// A new object.
-    pub fn create(&mut self, path: &str, manager: &str, mut object: Value) -> Result<Arc<Value>, Refusal> {
+    pub fn create(
+        &mut self,
+        path: &str,
+        manager: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
         if self.objects.contains_key(path) {
             return Err(refusal(409, "AlreadyExists", format!("{path} already exists")));
         }
-        if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
-            return Err(refusal(500, "", "resourceVersion should not be set on objects to be created"));
+        if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty())
+        {
+            return Err(refusal(
+                500,
+                "",
+                "resourceVersion should not be set on objects to be created",
+            ));
         }
         let mut owners = Owners::default();
         if kinds::is_owned(path) {
@@ -90,8 +104,15 @@ impl Store {
     }
 
     /// An existing object's new content; nothing happens if it is the old one.
-    pub fn replace(&mut self, path: &str, manager: &str, mut object: Value) -> Result<Arc<Value>, Refusal> {
-        let Some(old) = self.get(path) else { return Err(refusal(404, "NotFound", format!("{path} not found"))) };
+    pub fn replace(
+        &mut self,
+        path: &str,
+        manager: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
+        let Some(old) = self.get(path) else {
+            return Err(refusal(404, "NotFound", format!("{path} not found")));
+        };
         let version = object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
         if !version.is_empty() && old["metadata"]["resourceVersion"] != version {
             return Err(refusal(409, "Conflict", "the object has been modified"));
@@ -107,16 +128,27 @@ impl Store {
         }
         if kinds::is_owned(path) {
             let owners = self.owners.entry(path.to_owned()).or_default();
-            owners.updated(kinds::of_path(path).kind, manager, &unversioned(&old), &unversioned(&object));
+            owners.updated(
+                kinds::of_path(path).kind,
+                manager,
+                &unversioned(&old),
+                &unversioned(&object),
+            );
         }
         if kinds::spec_of(&object) != kinds::spec_of(&old) {
-            object["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+            object["metadata"]["generation"] =
+                json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
         }
         Ok(self.commit(path, object))
     }
 
     /// Server-side apply: the object, and whether it is new.
-    pub fn apply(&mut self, path: &str, by: (&str, bool), config: &Value) -> Result<(Arc<Value>, bool), Refusal> {
+    pub fn apply(
+        &mut self,
+        path: &str,
+        by: (&str, bool),
+        config: &Value,
+    ) -> Result<(Arc<Value>, bool), Refusal> {
         let (manager, force) = by;
         let kind = kinds::of_path(path).kind;
         let old = self.get(path);
@@ -125,7 +157,9 @@ impl Store {
             let given = config["metadata"][field].as_str();
             if given.is_some_and(|given| live["metadata"][field] != given) {
                 return Err(match (old.is_some(), field) {
-                    (true, "uid") => refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable"),
+                    (true, "uid") => {
+                        refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable")
+                    }
                     _ => refusal(409, "Conflict", "the object has been modified"),
                 });
             }
@@ -133,7 +167,11 @@ impl Store {
         let mut owners = self.owners.get(path).cloned().unwrap_or_default();
         let config = unversioned(config);
         if !force && owners.conflicts(kind, manager, &unversioned(&live), &config) {
-            return Err(refusal(409, "Conflict", "another manager owns a field with another value"));
+            return Err(refusal(
+                409,
+                "Conflict",
+                "another manager owns a field with another value",
+            ));
         }
         let mut object = owners.apply(kind, manager, &unversioned(&live), &config);
         let is_new = old.is_none();
@@ -149,7 +187,8 @@ impl Store {
                 return Ok((old, false));
             }
             if kinds::spec_of(&object) != kinds::spec_of(&old) {
-                object["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+                object["metadata"]["generation"] =
+                    json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
             }
         } else {
             self.adopt(path, &mut object)?;
@@ -165,7 +204,8 @@ impl Store {
         change(&mut object);
         if object != *old {
             if kinds::spec_of(&object) != kinds::spec_of(&old) {
-                object["metadata"]["generation"] = json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
+                object["metadata"]["generation"] =
+                    json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
             }
             self.commit(path, object);
         }
@@ -188,12 +228,19 @@ impl Store {
 
     /// Objects all of whose owners are gone.
     pub fn orphans(&self) -> Vec<String> {
-        let uids: Vec<&Value> = self.objects.values().map(|object| &object["metadata"]["uid"]).collect();
+        let uids: Vec<&Value> =
+            self.objects.values().map(|object| &object["metadata"]["uid"]).collect();
         let orphaned = |object: &Value| {
-            let owners = object["metadata"]["ownerReferences"].as_array().filter(|owners| !owners.is_empty());
+            let owners = object["metadata"]["ownerReferences"]
+                .as_array()
+                .filter(|owners| !owners.is_empty());
             owners.is_some_and(|owners| !owners.iter().any(|owner| uids.contains(&&owner["uid"])))
         };
-        self.objects.iter().filter(|(_, object)| orphaned(object)).map(|(path, _)| path.clone()).collect()
+        self.objects
+            .iter()
+            .filter(|(_, object)| orphaned(object))
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 }
 
@@ -201,7 +248,8 @@ impl Store {
 fn unversioned(object: &Value) -> Value {
     let mut object = object.clone();
     if let Some(metadata) = object["metadata"].as_object_mut() {
-        for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"] {
+        for field in ["uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"]
+        {
             metadata.remove(field);
         }
     }

@@ -124,7 +124,8 @@ impl World {
     /// begins again without memory.
     pub async fn pass(&self) -> Option<Result<Action, Error>> {
         let object = self.cached()?;
-        let guard: DeserializeGuard<BrokerCluster> = serde_json::from_value((*object).clone()).unwrap();
+        let guard: DeserializeGuard<BrokerCluster> =
+            serde_json::from_value((*object).clone()).unwrap();
         let context = Arc::clone(&self.context.lock().unwrap());
         tokio::select! {
             result = reconcile(Arc::new(guard), context) => Some(result),
@@ -141,7 +142,9 @@ impl World {
         let mut cache = self.cache.lock().unwrap();
         let mut state = self.state();
         let seen = if cache.is_some() { state.seen() } else { state.store.now() };
-        let version = |object: &Value| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap();
+        let version = |object: &Value| {
+            object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+        };
         let object = seen.get(&path).cloned();
         let goes_back = object.as_deref().map_or(0, version) < cache.as_deref().map_or(0, version);
         if !goes_back || state.store.get(&path).is_none() {
@@ -168,7 +171,10 @@ impl World {
             }
         }
         let writes = self.writes();
-        panic!("not settled after {ROUNDS} rounds; the last writes: {:?}", writes.iter().rev().take(20).collect::<Vec<_>>());
+        panic!(
+            "not settled after {ROUNDS} rounds; the last writes: {:?}",
+            writes.iter().rev().take(20).collect::<Vec<_>>()
+        );
     }
 
     /// Rounds of a pass, failed or not, and a tick, as often as it says.
@@ -192,13 +198,28 @@ impl World {
     /// Requests that write, as `verb resource name`.
     pub fn writes(&self) -> Vec<String> {
         let state = self.state();
-        let writes = state.calls.iter().filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
-        writes.map(|call| format!("{} {} {}", call.verb, call.resource, call.name.as_deref().unwrap_or_default())).collect()
+        let writes = state
+            .calls
+            .iter()
+            .filter(|call| !["get", "list", "watch"].contains(&call.verb.as_str()));
+        writes
+            .map(|call| {
+                format!(
+                    "{} {} {}",
+                    call.verb,
+                    call.resource,
+                    call.name.as_deref().unwrap_or_default()
+                )
+            })
+            .collect()
     }
 
     /// Pods that the operator deleted, in order.
     pub fn deleted(&self) -> Vec<String> {
-        self.writes().iter().filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned)).collect()
+        self.writes()
+            .iter()
+            .filter_map(|write| write.strip_prefix("delete pods ").map(str::to_owned))
+            .collect()
     }
 
     /// Forgets all requests so far.
@@ -225,14 +246,22 @@ impl World {
     pub fn assert_safe(&self) {
         let state = self.state();
         assert_eq!(state.wrongs, Vec::<String>::new());
-        let serving = state.group.brokers.values().filter(|broker| broker.phase == Phase::Master).count();
+        let serving =
+            state.group.brokers.values().filter(|broker| broker.phase == Phase::Master).count();
         assert!(serving <= 1);
     }
 
     /// Lets the operator believe that the record has been wrong for so much longer.
     pub fn age_disagreement(&self, age: Duration) {
         let age = jiff::SignedDuration::try_from(age).unwrap();
-        self.context.lock().unwrap().disagreements.lock().unwrap().values_mut().for_each(|since| *since -= age);
+        self.context
+            .lock()
+            .unwrap()
+            .disagreements
+            .lock()
+            .unwrap()
+            .values_mut()
+            .for_each(|since| *since -= age);
     }
 
     pub fn record(&self) -> RecordView {
@@ -263,7 +292,12 @@ impl World {
     }
 
     pub fn phase(&self, pod: &str) -> Option<Phase> {
-        self.state().group.brokers.values().find(|broker| broker.pod == pod).map(|broker| broker.phase)
+        self.state()
+            .group
+            .brokers
+            .values()
+            .find(|broker| broker.pod == pod)
+            .map(|broker| broker.phase)
     }
 
     pub fn uid(&self, resource: &str, name: &str) -> String {
@@ -280,17 +314,26 @@ impl World {
 
     /// Names of all objects of a resource.
     pub fn names(&self, resource: &str) -> Vec<String> {
-        self.state().store.list(resource).iter().map(|(path, _)| path.rsplit('/').next().unwrap().to_owned()).collect()
+        self.state()
+            .store
+            .list(resource)
+            .iter()
+            .map(|(path, _)| path.rsplit('/').next().unwrap().to_owned())
+            .collect()
     }
 }
 
 fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
-    let reporter = Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
+    let reporter =
+        Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
     Arc::new(Context {
         client: api.client(),
         reports: FakeAgents(api.clone()),
         recorder: Recorder::new(api.client(), reporter),
-        settings: Settings { agent_image: "tandem:1".into(), operator_namespace: "tandem-system".into() },
+        settings: Settings {
+            agent_image: "tandem:1".into(),
+            operator_namespace: "tandem-system".into(),
+        },
         metrics: OperatorMetrics::new(&mut Registry::default()),
         disagreements: Mutex::new(HashMap::new()),
     })
@@ -298,7 +341,14 @@ fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
 
 fn still(value: &Value) -> Value {
     const MOVING: [&str; 8] = [
-        "resourceVersion", "generation", "lastTransitionTime", "password", "clusterIP", "clusterIPs", "epoch", labels::EPOCH,
+        "resourceVersion",
+        "generation",
+        "lastTransitionTime",
+        "password",
+        "clusterIP",
+        "clusterIPs",
+        "epoch",
+        labels::EPOCH,
     ];
     match value {
         Value::Object(map) => {

@@ -7,8 +7,15 @@ use serde_json::Value;
 use super::BrokerCluster;
 
 /// Fields of `spec.pod` whose types are Kubernetes' own.
-const EMBEDDED: [&str; 7] =
-    ["affinity", "env", "securityContext", "tolerations", "topologySpreadConstraints", "volumeMounts", "volumes"];
+const EMBEDDED: [&str; 7] = [
+    "affinity",
+    "env",
+    "securityContext",
+    "tolerations",
+    "topologySpreadConstraints",
+    "volumeMounts",
+    "volumes",
+];
 
 /// The CustomResourceDefinition. Kubernetes' own types come without their long descriptions: with
 /// them the definition would not fit into the annotation that `kubectl apply` writes (256 KiB).
@@ -18,8 +25,11 @@ const EMBEDDED: [&str; 7] =
 pub fn crd() -> Result<CustomResourceDefinition, serde_json::Error> {
     let mut crd = serde_json::to_value(BrokerCluster::crd())?;
     for field in EMBEDDED {
-        let pod = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/pod/properties";
-        if let Some(schema) = crd.pointer_mut(&format!("{pod}/{field}")).and_then(Value::as_object_mut) {
+        let pod =
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/pod/properties";
+        if let Some(schema) =
+            crd.pointer_mut(&format!("{pod}/{field}")).and_then(Value::as_object_mut)
+        {
             let own = schema.remove("description");
             schema.values_mut().for_each(strip);
             schema.extend(own.map(|text| ("description".to_owned(), text)));

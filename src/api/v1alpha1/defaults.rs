@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration as StdDuration};
 
 use kube::core::Duration;
 
-use super::{Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Listener, Protocol, QuantityValue, Resources};
+use super::{
+    Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Listener, Protocol,
+    QuantityValue, Resources,
+};
 
 /// The version that a new cluster gets.
 pub const DEFAULT_VERSION: &str = "6.3.1";

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    Affinity, EnvVar, LocalObjectReference, PodSecurityContext, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
@@ -135,7 +135,10 @@ pub enum ImagePullPolicy {
 pub struct Java {
     /// The largest heap: a percentage of the container's memory limit such as `50%`, or a quantity
     /// such as `2Gi`. Leave the other half to threads, buffers and the page cache of the store.
-    #[schemars(length(min = 1, max = 16), regex(pattern = r"^([1-9][0-9]?%|[1-9][0-9]*(Ki|Mi|Gi)?)$"))]
+    #[schemars(
+        length(min = 1, max = 16),
+        regex(pattern = r"^([1-9][0-9]?%|[1-9][0-9]*(Ki|Mi|Gi)?)$")
+    )]
     pub heap: String,
     /// Further options of the `java` command, one per entry. Options that switch file locking off
     /// are refused.
@@ -261,7 +264,10 @@ pub struct Listener {
 
 /// What is spoken on a listener.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[allow(clippy::upper_case_acronyms, reason = "the protocols' own names, and the values in the API")]
+#[allow(
+    clippy::upper_case_acronyms,
+    reason = "the protocols' own names, and the values in the API"
+)]
 pub enum Protocol {
     /// The native protocol of ActiveMQ's JMS client.
     OpenWire,

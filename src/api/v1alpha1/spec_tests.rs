@@ -29,7 +29,10 @@ fn the_smallest_cluster_is_accepted_and_gets_the_defaults() {
     assert_eq!(spec.replicas, 2);
     assert_eq!(spec.broker.version, DEFAULT_VERSION);
     assert_eq!(spec.listeners, defaults::listeners());
-    assert_eq!(serde_json::to_value(&spec.storage.shared_volume.lock.file).unwrap()["keepAlive"], "250ms");
+    assert_eq!(
+        serde_json::to_value(&spec.storage.shared_volume.lock.file).unwrap()["keepAlive"],
+        "250ms"
+    );
 }
 
 use super::super::DEFAULT_VERSION;
@@ -45,7 +48,10 @@ fn names_that_do_not_fit_into_a_dns_label_with_a_suffix_are_refused() {
 #[test]
 fn exactly_one_kind_of_claim_is_needed() {
     for volume in ["{}", "{claimName: a, claim: {resources: {requests: {storage: 1Gi}}}}"] {
-        assert!(refusal("orders", &format!("storage: {{sharedVolume: {volume}}}")).contains("exactly one of claimName"));
+        assert!(
+            refusal("orders", &format!("storage: {{sharedVolume: {volume}}}"))
+                .contains("exactly one of claimName")
+        );
     }
 }
 
@@ -59,7 +65,8 @@ fn more_than_one_pod_needs_a_claim_that_many_nodes_can_mount() {
 #[test]
 fn listeners_must_differ_in_name_and_port_and_leave_our_ports_alone() {
     let of = |listeners: &str| refusal("orders", &format!("{CLAIM}\nlisteners: {listeners}"));
-    let two = |a: &str, b: &str| of(&format!("[{{protocol: OpenWire, {a}}}, {{protocol: AMQP, {b}}}]"));
+    let two =
+        |a: &str, b: &str| of(&format!("[{{protocol: OpenWire, {a}}}, {{protocol: AMQP, {b}}}]"));
     assert!(two("name: a, port: 5000", "name: a, port: 5001").contains("every name"));
     assert!(two("name: a, port: 5000", "name: b, port: 5000").contains("every port"));
     assert!(of("[{name: a, protocol: OpenWire, port: 61610}]").contains("used by Tandem itself"));
@@ -68,7 +75,10 @@ fn listeners_must_differ_in_name_and_port_and_leave_our_ports_alone() {
 #[test]
 fn lock_timing_is_bounded_and_a_keep_alive_of_zero_is_refused() {
     let of = |lock: &str| {
-        refusal("orders", &format!("storage: {{sharedVolume: {{claimName: a, lock: {{file: {lock}}}}}}}"))
+        refusal(
+            "orders",
+            &format!("storage: {{sharedVolume: {{claimName: a, lock: {{file: {lock}}}}}}}"),
+        )
     };
     assert!(of("{keepAlive: 0s}").contains("two masters"));
     assert!(of("{keepAlive: 2m}").contains("from 200ms to 1m"));
@@ -90,16 +100,28 @@ fn the_store_of_a_cluster_cannot_be_exchanged() {
     assert!(refusal_of_change(CLAIM, &named("b")).contains("two volumes"));
     assert!(refusal_of_change(&named("b"), CLAIM).contains("two volumes"));
     let claim = |extra: &str| {
-        format!("storage: {{sharedVolume: {{claim: {{{extra}, resources: {{requests: {{storage: 1Gi}}}}}}}}}}")
+        format!(
+            "storage: {{sharedVolume: {{claim: {{{extra}, resources: {{requests: {{storage: 1Gi}}}}}}}}}}"
+        )
     };
-    assert!(refusal_of_change(&claim("storageClassName: a"), &claim("storageClassName: b")).contains("storageClassName"));
+    assert!(
+        refusal_of_change(&claim("storageClassName: a"), &claim("storageClassName: b"))
+            .contains("storageClassName")
+    );
     let modes = |modes: &str| claim(&format!("accessModes: [{modes}]"));
-    assert!(refusal_of_change(&modes("ReadWriteMany"), &modes("ReadWriteMany, ReadOnlyMany")).contains("accessModes"));
+    assert!(
+        refusal_of_change(&modes("ReadWriteMany"), &modes("ReadWriteMany, ReadOnlyMany"))
+            .contains("accessModes")
+    );
 }
 
 #[test]
 fn a_larger_claim_is_accepted() {
-    let size = |size: &str| format!("storage: {{sharedVolume: {{claim: {{resources: {{requests: {{storage: {size}}}}}}}}}}}");
+    let size = |size: &str| {
+        format!(
+            "storage: {{sharedVolume: {{claim: {{resources: {{requests: {{storage: {size}}}}}}}}}}}"
+        )
+    };
     cluster("orders", &size("2Gi")).validate_cel_update(&cluster("orders", &size("1Gi"))).unwrap();
 }
 

@@ -135,9 +135,16 @@ mod tests {
     use super::{super::fragment, *};
 
     fn render(xml: &str) -> String {
-        let listeners = [Listener { name: "openwire".into(), protocol: Protocol::OpenWire, port: 61616 }];
+        let listeners =
+            [Listener { name: "openwire".into(), protocol: Protocol::OpenWire, port: 61616 }];
         let fragment = fragment::parse(xml).unwrap();
-        BrokerXml { name: "orders", listeners: &listeners, lock: &FileLock::default(), fragment: &fragment }.render()
+        BrokerXml {
+            name: "orders",
+            listeners: &listeners,
+            lock: &FileLock::default(),
+            fragment: &fragment,
+        }
+        .render()
     }
 
     #[test]
@@ -145,7 +152,9 @@ mod tests {
         let text = render("<systemUsage/><destinationPolicy/>");
         let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what} in {text}"));
         assert!(at("<destinationPolicy") < at("<managementContext"));
-        assert!(at("<plugins") < at("<systemUsage") && at("<systemUsage") < at("<transportConnectors"));
+        assert!(
+            at("<plugins") < at("<systemUsage") && at("<systemUsage") < at("<transportConnectors")
+        );
         fragment::parse(&text).unwrap();
     }
 
@@ -153,12 +162,17 @@ mod tests {
     fn the_agents_listener_is_the_last_one() {
         let text = render("");
         assert!(text.find("name=\"openwire\"").unwrap() < text.find("tandem-greeting").unwrap());
-        assert!(text.contains("lockKeepAlivePeriod=\"250\"") && text.contains("lockAcquireSleepInterval=\"100\""));
+        assert!(
+            text.contains("lockKeepAlivePeriod=\"250\"")
+                && text.contains("lockAcquireSleepInterval=\"100\"")
+        );
     }
 
     #[test]
     fn plugins_of_the_user_come_after_the_login() {
         let text = render("<plugins><authorizationPlugin/></plugins>");
-        assert!(text.contains("<jaasAuthenticationPlugin configuration=\"activemq\"/><authorizationPlugin/>"));
+        assert!(text.contains(
+            "<jaasAuthenticationPlugin configuration=\"activemq\"/><authorizationPlugin/>"
+        ));
     }
 }

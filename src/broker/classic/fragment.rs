@@ -86,9 +86,9 @@ fn split(xml: &str) -> Result<Vec<Element>, String> {
     let mut open: Option<(String, usize, usize)> = None; // name, start, depth
     loop {
         let start = position(&reader);
-        let event = reader
-            .read_event()
-            .map_err(|error| format!("not well-formed at byte {}: {error}", reader.error_position()))?;
+        let event = reader.read_event().map_err(|error| {
+            format!("not well-formed at byte {}: {error}", reader.error_position())
+        })?;
         let end = position(&reader);
         match (event, &mut open) {
             (Event::Eof, None) => return Ok(elements),
@@ -124,16 +124,21 @@ fn inside(event: &Event<'_>, within: bool, at: usize) -> Result<(), String> {
         Event::CData(_) if within => Ok(()),
         Event::GeneralRef(reference) if within && predefined(reference) => Ok(()),
         Event::DocType(_) => Err("a document type is not allowed; remove it".to_owned()),
-        Event::GeneralRef(_) => Err(format!("the entity at byte {at} is not allowed; write the text itself")),
-        Event::PI(_) | Event::Decl(_) => {
-            Err(format!("the instruction at byte {at} is not allowed; write only child elements of <broker>"))
+        Event::GeneralRef(_) => {
+            Err(format!("the entity at byte {at} is not allowed; write the text itself"))
         }
-        _ => Err(format!("text at byte {at} stands outside of any element; write only child elements of <broker>")),
+        Event::PI(_) | Event::Decl(_) => Err(format!(
+            "the instruction at byte {at} is not allowed; write only child elements of <broker>"
+        )),
+        _ => Err(format!(
+            "text at byte {at} stands outside of any element; write only child elements of <broker>"
+        )),
     }
 }
 
 fn predefined(reference: &[u8]) -> bool {
-    reference.starts_with(b"#") || [&b"amp"[..], b"lt", b"gt", b"quot", b"apos"].contains(&reference)
+    reference.starts_with(b"#")
+        || [&b"amp"[..], b"lt", b"gt", b"quot", b"apos"].contains(&reference)
 }
 
 /// A tag's name, once its attributes are known to be well-formed.

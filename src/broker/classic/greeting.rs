@@ -1,4 +1,4 @@
-//! The greeting of an OpenWire listener: the server speaks first, with a `WireFormatInfo`.
+//! The greeting of an `OpenWire` listener: the server speaks first, with a `WireFormatInfo`.
 
 /// So many bytes tell a greeting: length (4), command type (1), magic (8).
 pub const GREETING_LENGTH: usize = 13;

@@ -20,7 +20,10 @@ pub fn refusal(option: &str) -> Option<String> {
     if !option.starts_with('-') {
         return Some(format!("{option:?} is no option of java: it does not begin with '-'"));
     }
-    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(refused, why)| format!("{refused} is refused: {why}; remove it"))
+    REFUSED
+        .iter()
+        .find(|(refused, _)| *refused == name)
+        .map(|(refused, why)| format!("{refused} is refused: {why}; remove it"))
 }
 
 /// The broker's process.
@@ -59,7 +62,12 @@ mod tests {
 
     #[test]
     fn the_heap_is_a_percentage_or_a_size() {
-        for (heap_, option) in [("50%", "-XX:MaxRAMPercentage=50"), ("2Gi", "-Xmx2g"), ("512Mi", "-Xmx512m"), ("1048576", "-Xmx1048576")] {
+        for (heap_, option) in [
+            ("50%", "-XX:MaxRAMPercentage=50"),
+            ("2Gi", "-Xmx2g"),
+            ("512Mi", "-Xmx512m"),
+            ("1048576", "-Xmx1048576"),
+        ] {
             assert_eq!(heap(heap_), option);
         }
     }

@@ -182,6 +182,11 @@ impl Bed {
         self.on_running_nodes(|node| node.import_archive(archive))
     }
 
+    /// Gives an image a second name on every node that is on.
+    pub fn tag_image(&self, image: &str, name: &str) -> Result<()> {
+        self.on_running_nodes(|node| node.tag_image(image, name))
+    }
+
     /// Makes what is missing of the images and imports them on every node that is on.
     pub fn refresh_images(&self, tandem: Option<&Path>) -> Result<Vec<Image>> {
         let images = make_images(&Cache::open()?, tandem)?;

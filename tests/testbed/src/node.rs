@@ -106,10 +106,20 @@ impl Node {
 
     /// Imports every image of the archive (docker or OCI).
     pub fn import_archive(&self, archive: &Path) -> Result<()> {
-        let mut ctr = shell::command("ctr", &["--namespace", "k8s.io", "--address"]);
-        ctr.arg(self.layout.containerd_socket()).args(["images", "import"]).arg(archive);
-        shell::run(&mut ctr)
+        shell::run(self.ctr().args(["images", "import"]).arg(archive))
             .with_context(|| format!("importing {} on {}", archive.display(), self.name()))
+    }
+
+    /// Gives an image that the node has a second name.
+    pub fn tag_image(&self, image: &str, name: &str) -> Result<()> {
+        shell::run(self.ctr().args(["images", "tag", "--force", image, name]))
+            .with_context(|| format!("tagging {image} on {}", self.name()))
+    }
+
+    fn ctr(&self) -> Command {
+        let mut ctr = shell::command("ctr", &["--namespace", "k8s.io", "--address"]);
+        ctr.arg(self.layout.containerd_socket());
+        ctr
     }
 
     /// A command that runs on the node, in all of its namespaces; what it starts ends with the node.

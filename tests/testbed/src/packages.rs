@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::{progress, shell};
 
 /// What a bed needs.
-pub const NEEDED: [&str; 11] = [
+pub const NEEDED: [&str; 9] = [
     "conntrack",
     "containerd",
     "containernetworking-plugins",
@@ -21,8 +21,6 @@ pub const NEEDED: [&str; 11] = [
     "nftables",
     "openssl",
     "runc",
-    "skopeo",
-    "umoci",
 ];
 
 /// Debian asks this program whether a package may start its services.

@@ -1,0 +1,44 @@
+# One line per target, shown by `make`.
+.DEFAULT_GOAL := help
+.PHONY: help generate check chart-lint test test-full bench demo demo-down
+
+help: ## Show this.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+generate: ## Write the files that are made from code and chart: crds/, the chart's copy, deploy/.
+	TANDEM_GENERATE=1 cargo test --quiet --test generated the_definition
+
+check: ## Format, lints and unit tests: seconds when warm, no root needed.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo test --workspace --lib --quiet
+	cargo test --package tandem --tests --quiet
+
+# The test bed builds Helm; one of your own is used with TANDEM_HELM=/path/to/helm.
+TANDEM_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tandem-testbed
+TANDEM_HELM ?= $(or $(lastword $(sort $(wildcard $(TANDEM_CACHE)/kubernetes-*/helm))),helm)
+
+chart-lint: ## Lint the chart and render it with everything switched on.
+	$(TANDEM_HELM) lint --strict charts/tandem
+	$(TANDEM_HELM) template tandem charts/tandem --namespace tandem-system --set replicas=3 \
+		--set watchNamespace=shop --set podDisruptionBudget.enabled=true \
+		--set networkPolicy.enabled=true > /dev/null
+
+test: ## All kinds of tests, end to end included; needs root and Linux, at most 55 minutes from cold.
+	tests/stages.sh
+
+test-full: ## As test, with repetitions and the whole matrix.
+	tests/stages.sh full
+
+bench: ## Failover times against two baselines, and the footprint, into target/bench; root and Linux, 25 minutes.
+	cargo build --release --bin tandem
+	cargo build --workspace --bins
+	target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
+
+demo: ## A master is killed while clients go on, on a real Kubernetes on this machine; root and Linux.
+	cargo build --release --bin tandem
+	cargo build --workspace --bins
+	target/x86_64-unknown-linux-gnu/debug/demo
+
+demo-down: ## Take the demo's Kubernetes down.
+	target/x86_64-unknown-linux-gnu/debug/testbed down

@@ -1,0 +1,183 @@
+//! What the machine remembers.
+
+use super::words::{Child, StorageView};
+use crate::broker::report::{AgentState, ExitReason, LockView};
+
+/// What the machine remembers. Finite, so that it can be checked exhaustively.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    pub(super) phase: Phase,
+    pub(super) child: Child,
+    /// The last view of the lock since the last change of the child.
+    pub(super) lock: LockView,
+    pub(super) storage: StorageView,
+    /// Ends in a row without ten healthy minutes between them, at most [`super::MAX_FAILURES`].
+    pub(super) failures: u8,
+    /// Whether the record named the running child when last seen.
+    pub(super) recorded: bool,
+    /// Whether the record may name this pod: a promotion was begun, and no newer one was seen.
+    pub(super) claimed: bool,
+    pub(super) terminating: bool,
+}
+
+/// Where the machine stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Waiting(Waiting),
+    Starting,
+    Standby(FreeLock),
+    /// Holds the lock; `greeted` when it has greeted at least once.
+    Promoting,
+    Master(Serving),
+    /// `SIGTERM` sent; `held` when the child held the lock at that time.
+    SteppingDown {
+        held: bool,
+    },
+    /// `SIGKILL` sent, or the child ended by itself; its end is not complete yet.
+    Dying(ExitReason),
+    /// No child is left, the pod ends; what remains is the record.
+    Ending,
+    Stopped,
+}
+
+/// What a start still waits for; all of it must be settled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Waiting {
+    pub(super) why: Why,
+    pub(super) file: FileGate,
+    pub(super) handover: HandoverGate,
+    pub(super) backing_off: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Why {
+    FirstStart,
+    LockLost,
+    Ended,
+}
+
+/// Whether the lock file has been stable for long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FileGate {
+    Open,
+    Unseen,
+    /// Seen; [`super::Deadline::LockFile`] runs.
+    Settling,
+    /// The deadline has passed; one more look must find it unchanged.
+    Settled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum HandoverGate {
+    Open,
+    Shut,
+}
+
+/// How long a standby has left a free lock alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum FreeLock {
+    /// It is not free.
+    No,
+    /// It is; [`super::Deadline::Take`] runs.
+    Seen,
+    /// The deadline has passed; one more look must find it free.
+    Overdue,
+}
+
+/// A master's hang detection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Serving {
+    pub(super) promoting: bool,
+    /// [`super::Deadline::Hang`] has passed since the last greeting.
+    pub(super) overdue: bool,
+    /// Failed greetings since the last good one, at most [`super::HUNG_AFTER_MISSES`].
+    pub(super) misses: u8,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Waiting(Waiting {
+                why: Why::FirstStart,
+                file: FileGate::Unseen,
+                handover: HandoverGate::Open,
+                backing_off: false,
+            }),
+            child: Child::Absent,
+            lock: LockView::Unknown,
+            storage: StorageView::Answers,
+            failures: 0,
+            recorded: false,
+            claimed: false,
+            terminating: false,
+        }
+    }
+}
+
+impl State {
+    /// The state's name in the report.
+    pub fn name(&self) -> AgentState {
+        match &self.phase {
+            Phase::Waiting(waiting) => match waiting.why {
+                Why::FirstStart => AgentState::Preflight,
+                Why::LockLost => AgentState::Fenced,
+                Why::Ended => AgentState::Backoff,
+            },
+            Phase::Starting => AgentState::Starting,
+            Phase::Standby(_) => AgentState::Standby,
+            Phase::Promoting => AgentState::Promoting,
+            Phase::Master(_) => AgentState::Master,
+            Phase::SteppingDown { .. } => AgentState::SteppingDown,
+            Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
+            Phase::Dying(ExitReason::LockLost) => AgentState::Fenced,
+            Phase::Dying(_) => AgentState::Backoff,
+            Phase::Ending | Phase::Stopped => AgentState::Stopped,
+        }
+    }
+
+    /// The broker process as the machine knows it.
+    pub fn child(&self) -> Child {
+        self.child
+    }
+
+    /// The last view of the lock since the child's last change.
+    pub fn lock(&self) -> LockView {
+        self.lock
+    }
+
+    /// The last view of the storage.
+    pub fn storage(&self) -> StorageView {
+        self.storage
+    }
+
+    /// Why the child is ending or ended; [`ExitReason::BrokerCrashed`] unless the agent ended it.
+    pub fn exit_reason(&self) -> ExitReason {
+        match self.phase {
+            Phase::Dying(reason) => reason,
+            Phase::SteppingDown { .. } => ExitReason::PodStopped,
+            Phase::Waiting(_)
+            | Phase::Starting
+            | Phase::Standby(_)
+            | Phase::Promoting
+            | Phase::Master(_)
+            | Phase::Ending
+            | Phase::Stopped => ExitReason::BrokerCrashed,
+        }
+    }
+
+    /// Whether a promotion is to be carried on.
+    pub fn wants_promotion(&self) -> bool {
+        matches!(&self.phase, Phase::Master(serving) if serving.promoting)
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.child == Child::Running
+    }
+
+    pub(super) fn holds_lock(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Promoting | Phase::Master(_) | Phase::SteppingDown { held: true }
+        )
+    }
+}

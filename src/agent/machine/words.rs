@@ -1,0 +1,152 @@
+//! The machine's vocabulary: what it is told, and what it wants done.
+
+use crate::broker::report::{ExitReason, GreetingView, LockView};
+use crate::lock::FileView;
+
+/// The highest number of the back-off: see [`Deadline::Backoff`].
+pub const MAX_FAILURES: u8 = 6;
+
+/// The broker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Child {
+    /// None; the one before, if any, is reaped and left no descendant.
+    Absent,
+    /// The start was asked for.
+    Spawning,
+    /// It runs.
+    Running,
+    /// It ended; descendants or uninterruptible I/O may be left.
+    Ended,
+}
+
+/// What the machine is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A probe of the lock answered, or its deadline passed ([`LockView::Unknown`]).
+    Lock(LockView),
+    /// The lock file is not the one that this child locked: deleted, replaced or touched.
+    LockChanged,
+    /// The lock file was looked at while no child runs.
+    LockFile(FileView),
+    /// The greeting listener was asked.
+    Greeting(GreetingView),
+    /// The broker logged something that matters.
+    Log(LogSign),
+    /// The broker process changed.
+    Child(ChildEvent),
+    /// The storage was asked.
+    Storage(StorageView),
+    /// The API server was asked for other pods of the group.
+    Peers(Peers),
+    /// The record was seen.
+    Record(RecordView),
+    /// The promotion is written.
+    Promoted,
+    /// Emptying the record is over, whatever came of it.
+    Emptied,
+    /// A deadline passed that was armed and not disarmed.
+    DeadlinePassed(Deadline),
+    /// The pod is told to end.
+    Terminate,
+}
+
+/// A line of the broker's log that says something about the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LogSign {
+    /// It waits for the lock.
+    Waits,
+    /// It found its lock lost and is about to stop politely.
+    LockLost,
+}
+
+/// Changes of the broker process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChildEvent {
+    /// It runs.
+    Started,
+    /// It could not be started.
+    NotStarted,
+    /// It ended and was reaped.
+    Exited,
+    /// It is reaped and no descendant is left.
+    Gone,
+}
+
+/// Whether the store's file system answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StorageView {
+    /// It answers.
+    Answers,
+    /// It does not.
+    Stalled,
+}
+
+/// Other pods of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peers {
+    /// None: nobody else can take the lock.
+    Alone,
+    /// At least one.
+    Others,
+    /// The API server gave no answer.
+    Unknown,
+}
+
+/// The promotion record, in relation to this agent's child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RecordView {
+    /// It names this child, as this agent wrote it.
+    Ours,
+    /// It names another pod with a higher epoch than this agent wrote.
+    Newer,
+    /// Anything else: absent, empty, edited, older.
+    Astray,
+}
+
+/// Deadlines: arming one again starts it afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deadline {
+    /// Two keep-alive periods of an unchanged lock file.
+    LockFile,
+    /// `poll + keep-alive + 1 s`: a standby would have taken the lock by then.
+    Handover,
+    /// The pause before the next start: 1 s for 1, doubling with each, at most 30 s.
+    Backoff(u8),
+    /// A broker that found the lock held waits for it by now, even if its log does not say so.
+    Settle,
+    /// `hangTimeout + poll + keep-alive`: a standby that lives has taken a free lock by then.
+    Take,
+    /// `hangTimeout` since the last greeting.
+    Hang,
+    /// Ten minutes of health, after which the back-off starts anew.
+    Health,
+    /// The grace of a polite stop.
+    StopGrace,
+    /// 2 s after the child's end: a standby has written the record by then.
+    Record,
+    /// 3 s after the child's end: the container ends, whatever became of the record.
+    Exit,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Start the broker.
+    Start,
+    /// Send it `SIGTERM`.
+    Stop,
+    /// Send it `SIGKILL`, for this reason.
+    Kill(ExitReason),
+    /// Read the record, prove afresh, write it; until done or no longer master.
+    Promote,
+    /// Remove the endpoint from the record if it still names this pod.
+    EmptyRecord,
+    /// Ask the API server for other pods of the group.
+    AskPeers,
+    /// Start a deadline, or start it again.
+    Arm(Deadline),
+    /// Forget a deadline.
+    Disarm(Deadline),
+    /// End the agent.
+    Exit,
+}

@@ -1,0 +1,106 @@
+//! A program that locks, waits, greets and gives up its lock as `ActiveMQ` Classic does.
+
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::exit;
+use std::thread::{sleep, spawn};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+pub const LOCK: &str = "FAKE_BROKER_LOCK";
+pub const PORT: &str = "FAKE_BROKER_PORT";
+/// Half of the keep-alive period is the poll period.
+pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
+
+/// Set for a broker that logs without end.
+pub const NOISE: &str = "FAKE_BROKER_NOISE";
+
+pub fn main() {
+    if env::var_os(NOISE).is_some() {
+        spawn(|| {
+            loop {
+                println!("{}", "noise ".repeat(200));
+            }
+        });
+    }
+    let path = env::var(LOCK).unwrap();
+    let port: u16 = env::var(PORT).unwrap().parse().unwrap();
+    let keep_alive = Duration::from_millis(env::var(KEEP_ALIVE).unwrap().parse().unwrap());
+
+    let (lock, modified) = acquire(Path::new(&path), keep_alive);
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream.unwrap().write_all(b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c"));
+        }
+    });
+    println!("Connector openwire started");
+    loop {
+        sleep(keep_alive);
+        if std::fs::metadata(&path).map(|data| time(&data)).ok() != Some(modified) {
+            println!("ERROR fake, no longer able to keep the exclusive lock so giving up");
+            // The polite stop that writes to the store.
+            sleep(Duration::from_millis(300));
+            drop(lock);
+            exit(0);
+        }
+    }
+}
+
+fn acquire(path: &Path, keep_alive: Duration) -> (File, (i64, i64)) {
+    let mut waited = false;
+    loop {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .unwrap();
+        let length = file.metadata().unwrap().len().max(1);
+        if set_lock(&file, length) {
+            file.rewind().unwrap();
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let millis = u64::try_from(now.as_millis()).unwrap();
+            // The JVM may be slow between lock and write.
+            sleep(Duration::from_millis(30));
+            file.write_all(&millis.to_be_bytes()).unwrap();
+            file.sync_all().unwrap();
+            let modified = time(&file.metadata().unwrap());
+            if waited {
+                sleep(keep_alive);
+            }
+            return (file, modified);
+        }
+        if !waited {
+            println!(
+                "INFO Database {} is locked by another server. This broker is now in slave mode \
+                 waiting a lock to be acquired",
+                path.display()
+            );
+            waited = true;
+        }
+        sleep(keep_alive / 2);
+    }
+}
+
+fn time(data: &std::fs::Metadata) -> (i64, i64) {
+    (data.mtime(), data.mtime_nsec())
+}
+
+fn set_lock(file: &File, length: u64) -> bool {
+    let lock = libc::flock {
+        l_type: i16::try_from(libc::F_WRLCK).unwrap(),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap(),
+        l_start: 0,
+        l_len: i64::try_from(length).unwrap(),
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_SETLK(&lock)).is_ok()
+}

@@ -1,0 +1,361 @@
+//! A group of agents on one store, each in a process number namespace of its own where the machine
+//! permits it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use tandem::broker::report::{AgentState, Report};
+use tempfile::TempDir;
+
+use crate::api::FakeApi;
+use crate::broker;
+
+const KEEP_ALIVE: u64 = 300;
+const SOON: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Kill,
+    Freeze,
+    FreezeProbe,
+    ThawProbe,
+    KillAgent,
+    TouchLock,
+    ReplaceLock,
+    DeleteLock,
+}
+
+/// What agent and helper process cost together.
+pub struct Cost {
+    pub kibibytes: u64,
+    pub processor: Duration,
+}
+
+pub struct Group {
+    name: String,
+    directory: TempDir,
+    kubeconfig: PathBuf,
+    keep_alive: u64,
+    /// Directory with the jars of a real broker.
+    jars: Option<String>,
+}
+
+pub struct Pod {
+    process: RefCell<Child>,
+    port: u16,
+    lock: PathBuf,
+    marker: String,
+}
+
+impl Group {
+    pub fn new(name: &str, api: &FakeApi) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("store")).unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        fs::write(&kubeconfig, api.kubeconfig()).unwrap();
+        let (keep_alive, jars) = (KEEP_ALIVE, None);
+        Self { name: name.to_owned(), directory, kubeconfig, keep_alive, jars }
+    }
+
+    /// Real brokers from the jars in this directory, with the default periods.
+    pub fn real(name: &str, api: &FakeApi, jars: String) -> Self {
+        Self { keep_alive: 1000, jars: Some(jars), ..Self::new(name, api) }
+    }
+
+    fn child(&self, config: &Path, greeting: u16, marker: &str) -> serde_json::Value {
+        let Some(jars) = &self.jars else {
+            return json!({
+                "program": std::env::current_exe().unwrap(),
+                "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
+            });
+        };
+        let store = self.directory.path().join("store");
+        let xml = include_str!("activemq.xml")
+            .replace("STORE", store.to_str().unwrap())
+            .replace("DATA", config.to_str().unwrap())
+            .replace("KEEP_ALIVE", &self.keep_alive.to_string())
+            .replace("POLL", &(self.keep_alive / 2).to_string())
+            .replace("PORT", &greeting.to_string());
+        fs::write(config.join("activemq.xml"), xml).unwrap();
+        fs::write(config.join("log4j2.properties"), include_str!("log4j2.properties")).unwrap();
+        let config = config.display();
+        json!({"program": "java", "arguments": [
+            "-Xmx256m",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            format!("{jars}/*"),
+            format!("-Dlog4j2.configurationFile={config}/log4j2.properties"),
+            format!("-Dmarker={marker}"),
+            "org.apache.activemq.console.Main",
+            "start",
+            format!("xbean:file:{config}/activemq.xml"),
+        ]})
+    }
+
+    pub fn master_and_standby(&self) -> (Pod, Pod) {
+        let first = self.pod(0);
+        first.wait_for(AgentState::Master);
+        let second = self.pod(1);
+        second.wait_for(AgentState::Standby);
+        first.wait_until("its promotion", |report| {
+            report.promotion.as_ref().is_some_and(|promotion| promotion.recorded.is_some())
+        });
+        (first, second)
+    }
+
+    /// The epoch floor beside the store.
+    pub fn floor(&self) -> u64 {
+        let text = fs::read_to_string(self.directory.path().join("store/epoch"));
+        text.unwrap_or_default().trim().parse().unwrap_or_default()
+    }
+
+    pub fn pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[], Stdio::inherit())
+    }
+
+    /// A pod whose broker logs without end, and whose output nobody reads.
+    pub fn noisy_pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[(broker::NOISE, "1")], Stdio::piped())
+    }
+
+    fn pod_with(&self, ordinal: u16, environment: &[(&str, &str)], output: Stdio) -> Pod {
+        let root = self.directory.path();
+        let name = format!("{}-{ordinal}", self.name);
+        let config = root.join(&name);
+        let secret = config.join("admin");
+        fs::create_dir_all(&secret).unwrap();
+        fs::write(secret.join("username"), "admin").unwrap();
+        fs::write(secret.join("password"), "secret").unwrap();
+        let lock = root.join("store/lock");
+        let (port, greeting) = (free_port(), free_port());
+        let marker = format!("{}/{name}", root.file_name().unwrap().display());
+        let settings = json!({
+            "schema": 1,
+            "cluster": self.name,
+            "child": self.child(&config, greeting, &marker),
+            "lock": {"file": {
+                "path": lock, "pollMillis": self.keep_alive / 2, "keepAliveMillis": self.keep_alive,
+            }},
+            "greeting": {"openWire": {"port": greeting}},
+            "ports": [{"name": "openwire", "port": 61616}],
+            "hangTimeoutMillis": 5 * self.keep_alive,
+            "stopGraceMillis": 5000,
+            "epochFloor": root.join("store/epoch"),
+            "credentials": {"admin": secret, "users": null, "output": config},
+        });
+        fs::write(config.join("agent.json"), settings.to_string()).unwrap();
+        let process = agent_command()
+            .args(["--port", &port.to_string(), "--config"])
+            .arg(&config)
+            .envs([
+                ("POD_NAME", name.as_str()),
+                ("POD_NAMESPACE", "shop"),
+                ("POD_UID", &format!("uid-of-{name}")),
+                ("POD_IPS", &format!("10.0.0.{}", ordinal + 1)),
+                ("NODE_NAME", "node"),
+                (broker::PORT, &greeting.to_string()),
+                (broker::KEEP_ALIVE, &self.keep_alive.to_string()),
+            ])
+            .env(broker::LOCK, &lock)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .envs(environment.iter().copied())
+            .stdout(output)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        Pod { process: RefCell::new(process), port, lock, marker }
+    }
+}
+
+/// The agent insists on being process 1 of a namespace; only root may make one.
+fn agent_command() -> Command {
+    let binary = env!("CARGO_BIN_EXE_tandem");
+    let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    if root {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child", binary, "agent"]);
+        command
+    } else {
+        let mut command = Command::new(binary);
+        command.args(["agent", "--allow-any-pid"]);
+        command
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+impl Pod {
+    pub fn report(&self) -> Report {
+        let body = self.get("/v1/report").expect("the agent answers").1;
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub fn ready(&self) -> bool {
+        self.get("/readyz").unwrap().0 == 200
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = self.get("/metrics").unwrap().1;
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
+    }
+
+    pub fn wait_for(&self, state: AgentState) -> Report {
+        self.wait_until(&format!("{state:?}"), |report| report.state == state)
+    }
+
+    pub fn wait_until(&self, what: &str, until: impl Fn(&Report) -> bool) -> Report {
+        let end = Instant::now() + SOON;
+        loop {
+            let report =
+                self.get("/v1/report").map(|(_, body)| serde_json::from_str(&body).unwrap());
+            match report {
+                Some(report) if until(&report) => return report,
+                report if Instant::now() > end => panic!("{what} did not come: {report:#?}"),
+                _ => sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    pub fn inflict(&self, fault: Fault) {
+        match fault {
+            Fault::Kill => kill(self.broker(), Signal::SIGKILL).unwrap(),
+            Fault::Freeze => kill(self.broker(), Signal::SIGSTOP).unwrap(),
+            Fault::FreezeProbe => kill(self.probe(), Signal::SIGSTOP).unwrap(),
+            Fault::ThawProbe => kill(self.probe(), Signal::SIGCONT).unwrap(),
+            Fault::KillAgent => {
+                kill(self.agent(), Signal::SIGKILL).unwrap();
+                self.process.borrow_mut().wait().unwrap();
+                self.end_brokers();
+            }
+            Fault::TouchLock => fs::File::open(&self.lock)
+                .unwrap()
+                .set_modified(std::time::SystemTime::now())
+                .unwrap(),
+            Fault::DeleteLock => fs::remove_file(&self.lock).unwrap(),
+            Fault::ReplaceLock => {
+                let other = self.lock.with_extension("other");
+                fs::copy(&self.lock, &other).unwrap();
+                fs::rename(other, &self.lock).unwrap();
+            }
+        }
+    }
+
+    /// Ends the pod as the kubelet does; how long that took.
+    pub fn end(&self) -> Duration {
+        let start = Instant::now();
+        kill(self.agent(), Signal::SIGTERM).unwrap();
+        assert!(self.process.borrow_mut().wait().unwrap().success());
+        start.elapsed()
+    }
+
+    pub fn cost(&self) -> Cost {
+        let agent = self.agent();
+        let all =
+            processes(|arguments| arguments.first().is_some_and(|name| name.ends_with("tandem")));
+        let both: Vec<_> =
+            all.into_iter().filter(|&pid| pid == agent || parent(pid) == Some(agent)).collect();
+        assert_eq!(both.len(), 2);
+        let memory = |pid: &Pid, kind: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            let line = status.lines().find(|line| line.starts_with(kind)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        };
+        // Both map the same binary; its pages are in memory once.
+        let own: u64 = both.iter().map(|pid| memory(pid, "RssAnon:")).sum();
+        let shared = both.iter().map(|pid| memory(pid, "RssFile:")).max().unwrap();
+        // The first number of schedstat: nanoseconds on a processor.
+        let nanos = both.iter().map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+            stat.split(' ').next().unwrap().parse::<u64>().unwrap()
+        });
+        Cost { kibibytes: own + shared, processor: Duration::from_nanos(nanos.sum()) }
+    }
+
+    fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    fn broker(&self) -> Pid {
+        let found = self.brokers();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0]
+    }
+
+    /// What the end of an agent that is process 1 does to its broker.
+    fn end_brokers(&self) {
+        for broker in self.brokers() {
+            let sent = kill(broker, Signal::SIGKILL);
+            assert!(matches!(sent, Ok(()) | Err(nix::errno::Errno::ESRCH)), "{sent:?}");
+        }
+    }
+
+    fn probe(&self) -> Pid {
+        let agent = self.agent();
+        let found = processes(|arguments| arguments.get(1).is_some_and(|word| word == "probe"));
+        found.into_iter().find(|&pid| parent(pid) == Some(agent)).expect("the helper runs")
+    }
+
+    fn brokers(&self) -> Vec<Pid> {
+        let marked = format!("-Dmarker={}", self.marker);
+        processes(|arguments| arguments.last() == Some(&self.marker) || arguments.contains(&marked))
+    }
+
+    fn agent(&self) -> Pid {
+        let process = Pid::from_raw(i32::try_from(self.process.borrow().id()).unwrap());
+        let wanted = env!("CARGO_BIN_EXE_tandem");
+        let found = processes(|arguments| arguments.first().is_some_and(|name| name == wanted));
+        let of_this = |&pid: &Pid| pid == process || parent(pid) == Some(process);
+        found.into_iter().find(of_this).expect("the agent runs")
+    }
+}
+
+impl Drop for Pod {
+    fn drop(&mut self) {
+        let mut process = self.process.borrow_mut();
+        if matches!(process.try_wait(), Ok(None)) {
+            // `unshare --kill-child` takes the whole namespace along.
+            drop(process.kill());
+            drop(process.wait());
+        }
+        self.end_brokers();
+    }
+}
+
+fn processes(wanted: impl Fn(&[String]) -> bool) -> Vec<Pid> {
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let arguments: Vec<_> = line.split_terminator('\0').map(str::to_owned).collect();
+        wanted(&arguments)
+    })
+    .map(Pid::from_raw)
+    .collect()
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+}

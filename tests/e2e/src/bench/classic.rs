@@ -1,0 +1,116 @@
+//! Tandem's own group: Classic brokers on a shared volume with a file lock.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use tandem::broker::report::PromotionReport;
+use tokio::time::sleep;
+
+use super::{Counts, LIMIT, clear, figures::Fault, note, prober::Prober, service_address, settle};
+use crate::{Group, Lab, TestClient, bench::figures::Series, wait};
+
+/// The group's name in the results.
+pub const GROUP: &str = "classic-file";
+const NAMESPACE: &str = "bench-classic-file";
+
+/// What is done to a master.
+#[derive(Clone, Copy)]
+enum Kind {
+    Kill,
+    Stop,
+    Delete,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "sigkill",
+            Self::Stop => "sigstop",
+            Self::Delete => "pod-delete",
+        }
+    }
+
+    /// Places the fault and returns its moment.
+    async fn place(self, group: &Group<'_>, pod: &str) -> Result<i64> {
+        match self {
+            Self::Kill => group.signal_broker(pod, Signal::SIGKILL).await,
+            Self::Stop => group.signal_broker(pod, Signal::SIGSTOP).await,
+            Self::Delete => group.delete_pod(pod, None).await,
+        }
+    }
+}
+
+/// Measures every fault.
+///
+/// # Errors
+/// When a fault cannot be carried out.
+pub async fn measure(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
+    note(&format!("{GROUP}: a pair of brokers and two clients ..."));
+    let group = Group::up(lab, NAMESPACE).await?;
+    let clients = TestClient::start_both(&group).await?;
+    let service = service_address(&group).await?;
+    let mut accounts = Vec::new();
+    let mut all = Vec::new();
+    let faults =
+        [(Kind::Kill, counts.kills), (Kind::Delete, counts.deletions), (Kind::Stop, counts.stops)];
+    for (kind, times) in faults.into_iter().filter(|(_, times)| *times > 0) {
+        let mut series = Series::new(GROUP, kind.name());
+        for number in 1..=times {
+            group.await_complete().await?;
+            let fault = one(&group, &clients, service, kind).await?;
+            note(&format!("{GROUP} {} {number}/{times}: {}", kind.name(), fault.line()));
+            series.faults.push(fault);
+        }
+        group.await_complete().await?;
+        settle(&clients, &mut accounts, &mut series).await?;
+        all.push(series);
+    }
+    clear(group).await?;
+    Ok(all)
+}
+
+/// One fault. Directions alternate by themselves: the other pod takes over.
+async fn one(
+    group: &Group<'_>,
+    clients: &[TestClient],
+    service: SocketAddr,
+    kind: Kind,
+) -> Result<Fault> {
+    for client in clients {
+        client.await_flow().await?;
+    }
+    let (master, epoch) = group.await_master(0).await?;
+    let at = kind.place(group, &master).await?;
+    // Until the Service is back nothing else asks anybody anything: it would cost the brokers time.
+    let prober = Prober::start(service);
+    prober.await_recovery(LIMIT).await?;
+    let (next, _) = group.await_master(epoch).await?;
+    let (promotion, recorded) = promotion(group, &next).await?;
+    let greeted = promotion.greeted.as_millisecond();
+    let mut fault = Fault {
+        lock_taken: Some(promotion.lock_taken.as_millisecond() - at),
+        greeting: Some(greeted - at),
+        record: Some(recorded - at),
+        ..Fault::default()
+    };
+    for client in clients {
+        let millis = client.outage_until(at, greeted, LIMIT).await?;
+        fault.clients.push((client.address, millis));
+    }
+    fault.service = prober.first_greeting(greeted).map(|ms| ms - at);
+    Ok(fault)
+}
+
+/// What the new master tells of its promotion. The record may be seen a moment before its writer
+/// knows that it wrote it.
+async fn promotion(group: &Group<'_>, pod: &str) -> Result<(PromotionReport, i64)> {
+    sleep(Duration::from_millis(100)).await;
+    wait::until(&format!("{pod} tells its promotion"), LIMIT, async || {
+        let promotion = group.report(pod).await?.promotion.context("no promotion")?;
+        let recorded = promotion.recorded.context("the record is not written")?;
+        let recorded = recorded.as_millisecond();
+        Ok(Ok((promotion, recorded)))
+    })
+    .await
+}

@@ -1,0 +1,97 @@
+//! `make demo`: a real ActiveMQ master is killed on a real Kubernetes while real JMS clients go on.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::{Group, Lab, TestClient};
+use nix::sys::signal::Signal;
+use serde_json::json;
+use testbed::progress;
+use tokio::runtime::Runtime;
+
+const NAMESPACE: &str = "demo";
+
+fn main() -> Result<()> {
+    let bed = Lab::enter(testbed::DEFAULT_NAME)?;
+    let runtime = Runtime::new()?;
+    let lab = runtime.block_on(Lab::open(bed))?;
+    progress::step("helm install tandem", || lab.install(&[]))?;
+    runtime.block_on(demo(&lab))
+}
+
+async fn demo(lab: &Lab) -> Result<()> {
+    println!("kubectl apply: a BrokerCluster \"orders\" of two brokers on one shared volume");
+    let group = Group::prepare(lab, NAMESPACE).await?;
+    group.apply(&json!({})).await?;
+    group.await_complete().await?;
+    println!("{}", lab.bed.kubectl(&["-n", NAMESPACE, "get", "brokercluster,pods", "-o", "wide"])?);
+
+    println!("two JMS clients send and receive 50 persistent messages a second each:");
+    let clients = TestClient::start_both(&group).await?;
+    for client in &clients {
+        println!("  {:8}{}", client.address.as_str(), group.url(client.address).await?);
+    }
+    let (master, epoch) = group.await_master(0).await?;
+    println!("\nSIGKILL to the JVM of the master, {master}");
+    let killed = group.signal_broker(&master, Signal::SIGKILL).await?;
+    let (next, _) = group.await_master(epoch).await?;
+    let mut events = timeline(&group, &next, killed).await?;
+    for client in &clients {
+        let millis = client.outage(killed, Duration::from_secs(60)).await?;
+        events.push((
+            millis,
+            format!("first acknowledged send through the {}", client.address.as_str()),
+        ));
+    }
+    events.sort();
+    println!("\n      ms");
+    for (millis, what) in &events {
+        println!("  {millis:>6}  {what}");
+    }
+    group.await_complete().await?;
+    println!("\n{master} is a standby again. The account of every message:");
+    for client in &clients {
+        let account = client.settle().await?;
+        println!(
+            "  {:8}{} sent and acknowledged, {} received, {} lost, {} duplicated",
+            client.address.as_str(),
+            account.acknowledged,
+            account.received,
+            account.lost,
+            account.duplicates
+        );
+        client.go_on().await?;
+    }
+    look_around();
+    Ok(())
+}
+
+/// What the new master's agent tells, in milliseconds after the kill.
+async fn timeline(group: &Group<'_>, master: &str, killed: i64) -> Result<Vec<(i64, String)>> {
+    let promotion =
+        group.report(master).await?.promotion.context("the new master tells no promotion")?;
+    let mut events = vec![
+        (0, "the master is killed".to_owned()),
+        (promotion.lock_taken.as_millisecond() - killed, format!("{master} has the lock")),
+        (promotion.greeted.as_millisecond() - killed, format!("{master} greets clients")),
+    ];
+    if let Some(recorded) = promotion.recorded {
+        events.push((
+            recorded.as_millisecond() - killed,
+            "the record is written: the Service follows".to_owned(),
+        ));
+    }
+    Ok(events)
+}
+
+fn look_around() {
+    println!(
+        "
+The cluster stays up and the clients go on. Look around:
+  tests/kubectl get brokerclusters -A
+  tests/kubectl -n {NAMESPACE} describe bc orders
+  tests/kubectl -n {NAMESPACE} delete pod -l tandem-operator.io/role=master
+  tests/kubectl -n tandem-system logs deploy/tandem
+  make demo-down"
+    );
+}

@@ -1,0 +1,388 @@
+//! A group of brokers in a namespace of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::{
+    core::v1::{Namespace, PersistentVolume, Pod},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tandem::{
+    api::{
+        labels,
+        v1alpha1::{BrokerCluster, BrokerClusterStatus},
+    },
+    broker::{report::Report, settings::AGENT_PORT},
+};
+use testbed::PodProcess;
+
+use crate::{Address, Lab, http, objects, wait};
+
+/// Long enough for any step of a healthy group on a slow machine.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// A group of brokers.
+pub struct Group<'a> {
+    /// The bed.
+    pub lab: &'a Lab,
+    /// Its namespace.
+    pub namespace: String,
+    /// The BrokerCluster.
+    pub name: String,
+}
+
+impl<'a> Group<'a> {
+    /// A new namespace with a volume for a group called `orders`; no group yet. What an earlier run
+    /// left of the namespace goes first.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn prepare(lab: &'a Lab, namespace: &str) -> Result<Self> {
+        let namespaces: Api<Namespace> = Api::all(lab.client.clone());
+        absent(&namespaces, namespace).await?;
+        objects::apply(&lab.client, &objects::namespace(namespace)).await?;
+        let group = Self { lab, namespace: namespace.to_owned(), name: "orders".to_owned() };
+        group.add_volume("orders-store").await?;
+        Ok(group)
+    }
+
+    /// A volume for another group of the same namespace; no group yet.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn beside(&self, name: &str) -> Result<Group<'a>> {
+        let group =
+            Group { lab: self.lab, namespace: self.namespace.clone(), name: name.to_owned() };
+        group.add_volume(&format!("{name}-store")).await?;
+        Ok(group)
+    }
+
+    /// A volume for a claim of this name.
+    ///
+    /// # Errors
+    /// The API server's, or when the directory cannot be made.
+    pub async fn add_volume(&self, claim: &str) -> Result<()> {
+        let volume = format!("{}-{claim}", self.namespace);
+        let volumes: Api<PersistentVolume> = Api::all(self.lab.client.clone());
+        absent(&volumes, &volume).await?;
+        let directory = self.lab.bed.volume(&volume)?;
+        std::fs::remove_dir_all(&directory)?;
+        let directory = self.lab.bed.volume(&volume)?;
+        let directory = directory.to_str().context("the volume's path is no text")?;
+        objects::apply(
+            &self.lab.client,
+            &objects::volume(&volume, directory, &self.namespace, claim),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Prepares, applies and waits until the group is complete.
+    ///
+    /// # Errors
+    /// When the group does not come up.
+    pub async fn up(lab: &'a Lab, namespace: &str) -> Result<Self> {
+        let group = Self::prepare(lab, namespace).await?;
+        group.apply(&json!({})).await?;
+        group.await_complete().await?;
+        Ok(group)
+    }
+
+    /// Applies the BrokerCluster: a small pair, with these fields of the spec set otherwise.
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn apply(&self, spec: &Value) -> Result<()> {
+        let mut object = json!({
+            "apiVersion": "tandem-operator.io/v1alpha1", "kind": "BrokerCluster",
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "storage": {"sharedVolume": {"claim": {"storageClassName": "shared", "resources": {"requests": {"storage": "1Gi"}}}}},
+                "pod": {"resources": {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}}}
+            }
+        });
+        merge(&mut object["spec"], spec);
+        objects::apply(&self.lab.client, &object).await.map(drop)
+    }
+
+    /// Changes fields of the spec.
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn edit(&self, spec: &Value) -> Result<BrokerCluster> {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        Ok(self.clusters().patch(&self.name, &PatchParams::default(), &patch).await?)
+    }
+
+    /// The BrokerClusters of the namespace.
+    pub fn clusters(&self) -> Api<BrokerCluster> {
+        Api::namespaced(self.lab.client.clone(), &self.namespace)
+    }
+
+    /// The pods of the namespace.
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.lab.client.clone(), &self.namespace)
+    }
+
+    /// The BrokerCluster's status.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn status(&self) -> Result<BrokerClusterStatus> {
+        Ok(self.clusters().get_status(&self.name).await?.status.unwrap_or_default())
+    }
+
+    /// Waits for a condition to have this status and a message with these words, and returns the
+    /// message.
+    ///
+    /// # Errors
+    /// When it does not come to that.
+    pub async fn await_condition(&self, type_: &str, status: &str, words: &str) -> Result<String> {
+        let what = format!("{}/{}: {type_}={status} {words:?}", self.namespace, self.name);
+        wait::until(&what, LIMIT, async || {
+            let cluster = self.clusters().get_status(&self.name).await?;
+            let current = cluster.status.unwrap_or_default();
+            let condition =
+                current.conditions.iter().find(|condition| condition.type_ == type_).cloned();
+            Ok(match condition {
+                Some(c)
+                    if c.status == status
+                        && format!("{} {}", c.reason, c.message).contains(words)
+                        && c.observed_generation == cluster.metadata.generation =>
+                {
+                    Ok(c.message)
+                }
+                other => Err(format!("{other:?}")),
+            })
+        })
+        .await
+    }
+
+    /// Waits until a master serves, every standby waits and nothing is under way.
+    ///
+    /// # Errors
+    /// When that does not happen.
+    pub async fn await_complete(&self) -> Result<()> {
+        self.await_condition("Progressing", "False", "UpToDate").await?;
+        self.await_condition("StandbyReady", "True", "").await?;
+        self.await_condition("Ready", "True", "").await.map(drop)
+    }
+
+    /// The master that the record names, once there is one with an epoch above this.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn await_master(&self, above: i64) -> Result<(String, i64)> {
+        wait::until(
+            &format!("{}: a master with an epoch above {above}", self.namespace),
+            LIMIT,
+            async || {
+                let (pod, epoch) = self.record().await?;
+                Ok(pod
+                    .filter(|_| epoch > above)
+                    .map(|pod| (pod, epoch))
+                    .ok_or(format!("epoch {epoch}")))
+            },
+        )
+        .await
+    }
+
+    /// The pod that the record leads to, and its epoch.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn record(&self) -> Result<(Option<String>, i64)> {
+        let slices: Api<EndpointSlice> = Api::namespaced(self.lab.client.clone(), &self.namespace);
+        let slice = slices.get(&self.name).await?;
+        let epoch = slice
+            .annotations()
+            .get(labels::EPOCH)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
+        let target = slice.endpoints.into_iter().next().and_then(|endpoint| endpoint.target_ref);
+        Ok((target.and_then(|target| target.name), epoch))
+    }
+
+    /// The pod that the record leads to.
+    ///
+    /// # Errors
+    /// When it leads to none.
+    pub async fn master(&self) -> Result<String> {
+        self.record().await?.0.context("the record leads to no pod")
+    }
+
+    /// The other pod of a pair.
+    pub fn other(&self, pod: &str) -> String {
+        let ordinal = if pod.ends_with("-0") { 1 } else { 0 };
+        format!("{}-{ordinal}", self.name)
+    }
+
+    /// What a pod's agent says.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn report(&self, pod: &str) -> Result<Report> {
+        let ip = self
+            .pods()
+            .get(pod)
+            .await?
+            .status
+            .and_then(|status| status.pod_ip)
+            .context("no address")?;
+        let url = format!("http://{ip}:{AGENT_PORT}/v1/report");
+        Ok(serde_json::from_value(
+            http::json(hyper::Method::GET, &url, Duration::from_secs(2)).await?,
+        )?)
+    }
+
+    /// A process of a pod, by the program's name.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub async fn process(&self, pod: &str, program: &str) -> Result<PodProcess> {
+        let uid = self.pods().get(pod).await?.uid().context("a pod without uid")?;
+        let all = self.lab.bed.processes_of_pod(&uid)?;
+        // The agent's helper has the agent's name: the agent is the one that others are children of.
+        let matching: Vec<_> = all.iter().filter(|process| process.name == program).collect();
+        let first = matching
+            .iter()
+            .find(|process| !matching.iter().any(|other| other.process.pid() == process.parent));
+        first.map(|process| (**process).clone()).with_context(|| {
+            format!(
+                "no {program} in {pod}: {:?}",
+                all.iter().map(|process| &process.name).collect::<Vec<_>>()
+            )
+        })
+    }
+
+    /// Signals the JVM of a pod and returns the moment, in epoch milliseconds.
+    ///
+    /// # Errors
+    /// When there is no JVM.
+    pub async fn signal_broker(&self, pod: &str, signal: Signal) -> Result<i64> {
+        let broker = self.process(pod, "java").await?;
+        let at = now_millis();
+        broker.signal(signal)?;
+        Ok(at)
+    }
+
+    /// Deletes a pod and returns the moment, in epoch milliseconds.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn delete_pod(&self, pod: &str, grace: Option<u32>) -> Result<i64> {
+        let at = now_millis();
+        let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
+        self.pods().delete(pod, &params).await?;
+        Ok(at)
+    }
+
+    /// The Secret with the administrator's name and password.
+    pub fn admin_secret(&self) -> String {
+        format!("{}-admin", self.name)
+    }
+
+    /// The connection URL of an OpenWire client.
+    ///
+    /// # Errors
+    /// When none is published.
+    pub async fn url(&self, address: Address) -> Result<String> {
+        let endpoints = self.status().await?.endpoints;
+        let endpoint = endpoints
+            .iter()
+            .find(|endpoint| endpoint.failover_url.is_some())
+            .context("no endpoint")?;
+        let list = endpoint.failover_url.clone().unwrap_or_default();
+        Ok(match address {
+            Address::List => list,
+            // The same options with one address instead of many.
+            Address::Service => {
+                let (_, options) = list.rsplit_once(")?").context("no options")?;
+                let (_, of_address) = list
+                    .split(',')
+                    .next()
+                    .and_then(|first| first.split_once('?'))
+                    .context("no options")?;
+                let of_address = of_address.split(')').next().unwrap_or_default();
+                format!(
+                    "failover:(tcp://{}:{}?{of_address})?{options}",
+                    endpoint.host, endpoint.port
+                )
+            }
+        })
+    }
+
+    /// Deletes the namespace with everything in it; the volume's data stays until the bed goes.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub async fn remove(self) -> Result<()> {
+        let namespaces: Api<Namespace> = Api::all(self.lab.client.clone());
+        namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Checks that a message account is complete for all clients.
+    ///
+    /// # Errors
+    /// When a message was lost.
+    pub async fn settle(&self, clients: &[crate::TestClient]) -> Result<String> {
+        let mut text = Vec::new();
+        for client in clients {
+            let account = client.settle().await?;
+            ensure!(account.lost == 0, "lost messages");
+            text.push(format!(
+                "{}: {} acknowledged, 0 lost, {} duplicates",
+                client.address.as_str(),
+                account.acknowledged,
+                account.duplicates
+            ));
+        }
+        Ok(text.join("; "))
+    }
+}
+
+/// Deletes an object of the whole Kubernetes cluster and waits until it is gone.
+async fn absent<K>(api: &Api<K>, name: &str) -> Result<()>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        other => drop(other?),
+    }
+    wait::until(&format!("{name} is gone"), LIMIT, async || {
+        Ok(if api.get_opt(name).await?.is_none() {
+            Ok(())
+        } else {
+            Err("it is still there".to_owned())
+        })
+    })
+    .await
+}
+
+/// The wall clock that all of the bed's processes share.
+pub fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+fn merge(base: &mut Value, change: &Value) {
+    match (base, change) {
+        (Value::Object(base), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (base, change) => *base = change.clone(),
+    }
+}

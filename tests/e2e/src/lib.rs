@@ -1,0 +1,14 @@
+//! What end-to-end tests, the demo and the benchmark share: a bed with Tandem installed, groups of
+//! brokers, clients that account for every message, and faults.
+
+pub mod bench;
+pub mod client;
+pub mod group;
+mod http;
+pub mod lab;
+pub mod objects;
+pub mod wait;
+
+pub use client::{Address, TestClient};
+pub use group::Group;
+pub use lab::Lab;

@@ -1,0 +1,72 @@
+//! Changes of the spec of a running group.
+
+use anyhow::{Result, ensure};
+use e2e::{Group, Lab, TestClient};
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::Outcome;
+
+/// A pod's uid.
+async fn uid(group: &Group<'_>, pod: &str) -> Result<String> {
+    Ok(group.pods().get(pod).await?.uid().unwrap_or_default())
+}
+
+/// An edit replaces the standby, then the master: one failover, nothing lost.
+pub async fn edit(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-rollout").await?;
+    let clients = TestClient::start_both(&group).await?;
+    let (master, epoch) = group.await_master(0).await?;
+    let standby = group.other(&master);
+    let before = (uid(&group, &master).await?, uid(&group, &standby).await?);
+    group.edit(&json!({"broker": {"java": {"heap": "40%"}}})).await?;
+    group.await_complete().await?;
+    let after = (uid(&group, &master).await?, uid(&group, &standby).await?);
+    ensure!(before.0 != after.0 && before.1 != after.1, "both pods are replaced");
+    let (now, new_epoch) = group.await_master(0).await?;
+    ensure!(
+        now == standby && new_epoch == epoch + 1,
+        "exactly one failover: {now}, epoch {epoch} to {new_epoch}"
+    );
+    for client in &clients {
+        client.await_flow().await?;
+    }
+    let account = group.settle(&clients).await?;
+    group.remove().await?;
+    Ok(format!("one failover; {account}"))
+}
+
+/// A broken image and a broker that does not start stop at the standby; correcting is enough.
+pub async fn bad_edit(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-bad-edit").await?;
+    let clients = TestClient::start_both(&group).await?;
+    let (master, epoch) = group.await_master(0).await?;
+    let before = uid(&group, &master).await?;
+    let bad = [
+        (
+            json!({"broker": {"image": "localhost/no-such-image:1"}}),
+            json!({"broker": {"image": null}}),
+        ),
+        (
+            json!({"broker": {"config": {"xml": "<noSuchElement/>"}}}),
+            json!({"broker": {"config": {"xml": null}}}),
+        ),
+    ];
+    for (edit, correction) in bad {
+        group.edit(&edit).await?;
+        let message = group.await_condition("Progressing", "False", "RolloutStuck").await?;
+        ensure!(message.contains(&group.other(&master)), "{message}");
+        ensure!(uid(&group, &master).await? == before, "the master was touched");
+        group.await_condition("Ready", "True", "").await?;
+        group.edit(&correction).await?;
+        group.await_complete().await?;
+    }
+    let (now, new_epoch) = group.await_master(0).await?;
+    ensure!(
+        now == master && new_epoch == epoch && uid(&group, &master).await? == before,
+        "the master went on all the time"
+    );
+    let account = group.settle(&clients).await?;
+    group.remove().await?;
+    Ok(account)
+}
