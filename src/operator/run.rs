@@ -194,11 +194,12 @@ async fn work(
         .await;
 }
 
-type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
+/// The watches of the operator, not running yet.
+pub type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
 
 /// All watches. Children are watched by their metadata only: an event is a reason to look, not
 /// something to decide on.
-fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
+pub fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     let ours =
         watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let scope = Scope { client: client.clone(), namespace: args.watch_namespace.clone(), ours };
