@@ -114,6 +114,11 @@ impl World {
         self.state().store.remove(&Self::at("brokerclusters", "orders")).unwrap();
     }
 
+    /// What the operator's passes work with.
+    pub fn context(&self) -> Arc<Context<FakeAgents>> {
+        Arc::clone(&self.context.lock().unwrap())
+    }
+
     /// The operator ends, and another process begins with no memory.
     pub fn restart(&self) {
         *self.context.lock().unwrap() = operator(&self.api);
