@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::json;
 use support::{
-    fake_api::{Fault, How, Refuse, Stale, State, When},
+    fake_api::{Fault, How, Refuse, State, When, behind},
     group::Says,
     world::{SPEC, World},
 };
@@ -150,12 +150,12 @@ async fn a_pass_on_an_outdated_cache_announces_nothing_twice_and_overwrites_no_n
     world.edit("/replicas", json!(3));
     world.settle().await;
     let (events, status) = (world.events(), world.status());
-    for behind in 1..30 {
+    for changes in 1..30 {
         // Only the cluster itself is read from the cache.
-        world.state().stale = Some(Stale { behind, reads: 1 });
+        world.state().lag = behind(changes, 1);
         world.pass().await.unwrap().unwrap();
-        assert_eq!(world.events(), events, "{behind} behind");
-        assert_eq!(world.status(), status, "{behind} behind");
+        assert_eq!(world.events(), events, "{changes} behind");
+        assert_eq!(world.status(), status, "{changes} behind");
     }
 }
 
@@ -164,7 +164,7 @@ async fn a_late_status_does_not_reach_the_next_cluster_of_the_same_name() {
     let world = World::settled(SPEC).await;
     world.delete();
     world.create(SPEC);
-    world.state().stale = Some(Stale { behind: 2, reads: 1 });
+    world.state().lag = behind(2, 1);
     world.pass().await.unwrap().unwrap();
     assert_eq!(world.status().conditions, Vec::new());
 }
@@ -173,7 +173,7 @@ async fn a_late_status_does_not_reach_the_next_cluster_of_the_same_name() {
 async fn a_pod_that_is_replaced_between_the_look_and_its_label_is_no_error() {
     let world = World::settled(SPEC).await;
     {
-        let State { store, group, stale, .. } = &mut *world.state();
+        let State { store, group, lag, .. } = &mut *world.state();
         let pod = World::at("pods", "orders-1");
         store.change(&pod, |pod| {
             pod["metadata"]["labels"]["tandem-operator.io/role"] = json!("master")
@@ -183,7 +183,7 @@ async fn a_pod_that_is_replaced_between_the_look_and_its_label_is_no_error() {
         for _ in 0..4 {
             group.tick(store);
         }
-        *stale = Some(Stale { behind: store.version() - then, reads: 2 });
+        *lag = behind(store.version() - then, 2);
     }
     world.forget();
     world.pass().await.unwrap().unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{
+    fake_api::behind,
     group::{Phase, Says},
     world::{SPEC, World},
 };
@@ -52,7 +53,7 @@ async fn a_pass_over_a_settled_group_writes_nothing_at_all() {
         "storage: {sharedVolume: {claim: {resources: {requests: {storage: 0.5Ti}}}}}\nreplicas: 3",
         LARGE,
     ] {
-        let mut world = World::settled(spec).await;
+        let world = World::settled(spec).await;
         let version = world.state().store.version();
         world.forget();
         world.restart(); // nothing of it depends on memory
@@ -342,7 +343,7 @@ async fn children_of_a_deleted_cluster_are_not_taken_over_by_the_next_of_its_nam
 
 #[tokio::test(start_paused = true)]
 async fn the_generated_password_is_made_once() {
-    let mut world = World::settled(SPEC).await;
+    let world = World::settled(SPEC).await;
     let secret = world.get("secrets", "orders-admin").unwrap();
     world.edit("/broker/java/heap", json!("60%"));
     world.settle().await;
@@ -427,9 +428,9 @@ async fn a_repair_never_overwrites_a_promotion_that_came_in_between() {
     world.tick();
     let after = world.record();
     assert_eq!(after.epoch, 2);
-    let behind = world.state().store.version()
+    let changes = world.state().store.version()
         - fresh["metadata"]["resourceVersion"].as_str().unwrap().parse::<usize>().unwrap();
-    world.state().stale = Some(support::fake_api::Stale { behind, reads: 40 });
+    world.state().lag = behind(changes, 40);
     world.pass().await.unwrap().unwrap();
     assert_eq!(world.record(), after);
 }
@@ -498,4 +499,22 @@ async fn a_silent_standby_is_not_replaced_and_neither_is_its_master() {
     world.rounds(5).await;
     assert_eq!(world.deleted(), Vec::<String>::new());
     assert_eq!(world.condition("Ready"), "True Serving");
+}
+
+/// The kubelet reports late, and not at all from a node that lost the API server.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_answers_runs_whatever_the_pods_status_says() {
+    for state in [
+        json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+        json!({"terminated": {"exitCode": 137}}),
+    ] {
+        let world = World::settled(SPEC).await;
+        world.state().store.change(&World::at("pods", "orders-0"), |pod| {
+            pod["status"]["containerStatuses"][0]["state"] = state;
+        });
+        world.edit("/broker/java/heap", json!("60%"));
+        world.settle().await;
+        assert_eq!(world.deleted(), ["orders-1", "orders-0"], "the master goes last");
+        assert_eq!(world.record().failovers, 1);
+    }
 }

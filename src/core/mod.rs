@@ -1,5 +1,6 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
+mod changes;
 pub mod events;
 pub mod lock;
 pub mod observed;

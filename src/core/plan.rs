@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
+    changes::{changed, pinned},
     lock::{self, Group, Lock},
     observed::{Observed, PodView},
     rollout::{self, Rollout, Victim},
-    validate::{ValidCluster, short_hash},
+    validate::ValidCluster,
 };
 use crate::{
     api::labels,
@@ -93,6 +94,7 @@ pub fn plan(
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
+    let keeps_template = held_back.is_some();
     wanted.push(stateful_set);
     wanted.sort_by_key(|manifest| manifest.kind);
 
@@ -114,7 +116,11 @@ pub fn plan(
     };
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
-        apply: if hands_off { Vec::new() } else { changed(observed, wanted) },
+        apply: if hands_off {
+            Vec::new()
+        } else {
+            pinned(observed, changed(observed, wanted), keeps_template)
+        },
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
@@ -300,58 +306,6 @@ fn prune(
             Some((*kind, name.clone(), uid.to_owned()))
         })
         .collect()
-}
-
-/// Only what differs from what lives is applied: a pass over a settled group writes nothing.
-fn changed(observed: &Observed, wanted: Vec<Manifest>) -> Vec<Manifest> {
-    wanted
-        .into_iter()
-        .map(stamped)
-        .filter(|manifest| {
-            observed
-                .child(manifest.kind, &manifest.name)
-                .is_none_or(|live| !covers(live, &manifest.object))
-        })
-        .collect()
-}
-
-/// Adds the hash of what is applied: it tells that a field was dropped, which a comparison of the
-/// remaining fields cannot see.
-fn stamped(mut manifest: Manifest) -> Manifest {
-    let hash = short_hash(manifest.object.to_string().as_bytes());
-    if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations =
-            metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(labels::APPLIED_HASH.to_owned(), Value::String(hash));
-        }
-    }
-    manifest
-}
-
-/// Whether the live object already has everything that is wanted. The API server adds defaults and
-/// writes quantities in its own way, so equality would never be reached.
-fn covers(live: &Value, wanted: &Value) -> bool {
-    match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, value)| live.get(key).is_some_and(|live| covers(live, value)))
-        }
-        (Value::Array(live), Value::Array(wanted)) => {
-            live.len() == wanted.len()
-                && live.iter().zip(wanted).all(|(live, wanted)| covers(live, wanted))
-        }
-        (Value::String(live), Value::String(wanted)) => {
-            live == wanted || same_quantity(live, wanted)
-        }
-        _ => live == wanted,
-    }
-}
-
-fn same_quantity(live: &str, wanted: &str) -> bool {
-    let amount = crate::api::v1alpha1::amount;
-    amount(live)
-        .zip(amount(wanted))
-        .is_some_and(|(live, wanted)| (live - wanted).abs() <= f64::EPSILON * live.abs())
 }
 
 /// Role labels that are not as they should be. They are for people; traffic never depends on them.

@@ -11,6 +11,7 @@ use crate::{
         AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report,
     },
     core::{
+        changes::covers,
         observed::{ClaimView, ContainerView, ReportView},
         validate::validate,
     },

@@ -102,9 +102,10 @@ impl Candidate {
     pub async fn hold(&mut self, since: Instant) {
         let mut renewed = since;
         while Instant::now().duration_since(renewed) < GIVE_UP {
-            tokio::time::sleep(PERIOD).await;
+            let end = renewed + GIVE_UP;
+            tokio::time::sleep_until(end.min(Instant::now() + PERIOD)).await;
             let asked = Instant::now();
-            match tokio::time::timeout_at(renewed + GIVE_UP, self.attempt()).await {
+            match tokio::time::timeout_at(end, self.attempt()).await {
                 Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => {
                     tracing::error!("another process has taken the Lease");

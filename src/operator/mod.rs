@@ -9,4 +9,4 @@ mod record;
 pub mod reports;
 mod run;
 
-pub use run::{OperatorArgs, main};
+pub use run::{Clusters, OperatorArgs, controller, main};

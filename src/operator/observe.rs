@@ -183,14 +183,13 @@ pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
     let spec = pod.spec.clone().unwrap_or_default();
     let addresses: Vec<String> =
         status.pod_ips.unwrap_or_default().into_iter().map(|ip| ip.ip).collect();
-    let container = container(pod);
-    let report = match (&container, addresses.first().and_then(|address| address.parse().ok())) {
-        (ContainerView::Running, Some(address)) => reports.report(address).await,
-        (ContainerView::Running, None) => ReportView::Silent("the pod has no address".to_owned()),
-        (ContainerView::NotRunning { .. }, _) => {
-            ReportView::Silent("the container does not run".to_owned())
-        }
+    let report = match addresses.first().and_then(|address| address.parse().ok()) {
+        Some(address) => reports.report(address).await,
+        None => ReportView::Silent("the pod has no address".to_owned()),
     };
+    // The kubelet's word comes late, or not at all from a node that was cut off: who answers, runs.
+    let answers = matches!(&report, ReportView::Fresh(report) if Some(&report.pod_uid) == pod.metadata.uid.as_ref());
+    let container = if answers { ContainerView::Running } else { container(pod) };
     let mounted = spec.volumes.iter().flatten().find(|volume| volume.name == "config");
     PodView {
         name: pod.name_any(),

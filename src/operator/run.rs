@@ -194,21 +194,23 @@ async fn work(
         .await;
 }
 
-type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
+/// The watches of the operator, not running yet.
+pub type Clusters = Controller<DeserializeGuard<BrokerCluster>>;
 
 /// All watches. Children are watched by their metadata only: an event is a reason to look, not
 /// something to decide on.
-fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
+pub fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     let ours =
         watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::MANAGER));
     let scope = Scope { client: client.clone(), namespace: args.watch_namespace.clone(), ours };
     let clusters = scope.api::<DeserializeGuard<BrokerCluster>>();
-    let controller = Controller::new(clusters, watcher::Config::default().any_semantic())
-        .with_config(
-            ControllerConfig::default()
-                .concurrency(args.concurrency)
-                .debounce(Duration::from_millis(100)),
-        );
+    // The most recent clusters, not any: a new leader must not go back to a spec that its predecessor
+    // has left behind.
+    let controller = Controller::new(clusters, watcher::Config::default()).with_config(
+        ControllerConfig::default()
+            .concurrency(args.concurrency)
+            .debounce(Duration::from_millis(100)),
+    );
     let controller = scope.watch::<StatefulSet>(controller);
     let controller = scope.watch::<Pod>(controller);
     let controller = scope.watch_slices(controller);

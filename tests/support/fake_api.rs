@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{
     call::{Asked, Call},
@@ -36,8 +37,10 @@ pub enum How {
     Error,
     /// The connection breaks.
     Dropped,
-    /// No answer ever: the operator runs into its deadline, or is ended while it waits.
+    /// No answer ever: the operator runs into its deadline.
     Hang,
+    /// The operator's process is killed while it waits.
+    Kill,
 }
 
 /// The write of this number fails, once.
@@ -48,11 +51,17 @@ pub struct Fault {
     pub how: How,
 }
 
-/// Reads show the state of so many changes ago, for so many reads.
-#[derive(Clone, Copy, Debug)]
-pub struct Stale {
-    pub behind: usize,
-    pub reads: usize,
+/// How many changes ago the next read sees.
+pub type Lag = Box<dyn FnMut() -> usize + Send>;
+
+/// So many reads see the state of so many changes ago.
+pub fn behind(changes: usize, reads: usize) -> Option<Lag> {
+    let mut left = reads;
+    Some(Box::new(move || {
+        let lags = left > 0;
+        left = left.saturating_sub(1);
+        if lags { changes } else { 0 }
+    }))
 }
 
 /// A standing refusal of writes of a resource.
@@ -74,17 +83,22 @@ pub struct State {
     pub calls: Vec<Asked>,
     pub writes: usize,
     pub fault: Option<Fault>,
-    pub stale: Option<Stale>,
+    pub lag: Option<Lag>,
     pub refuse: Option<Refuse>,
     pub hangs: bool,
     pub latency: Option<Latency>,
+    /// The revisions that the StatefulSet's template had, one after the other.
+    pub templates: Vec<String>,
     /// Deletions of pods that were not safe.
     pub wrongs: Vec<String>,
 }
 
 /// Cheap to clone; all clones are one server.
 #[derive(Clone, Default)]
-pub struct FakeApi(Arc<Mutex<State>>);
+pub struct FakeApi {
+    state: Arc<Mutex<State>>,
+    killed: Arc<Notify>,
+}
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
@@ -95,30 +109,62 @@ impl FakeApi {
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
+    }
+
+    /// Another server with the same objects and the same group, undisturbed.
+    pub fn fork(&self) -> Self {
+        let State { store, group, .. } = &*self.state();
+        let state = State { store: store.clone(), group: group.clone(), ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), killed: Arc::default() }
+    }
+
+    /// Returns when the operator's process is killed.
+    pub async fn killed(&self) {
+        self.killed.notified().await;
     }
 
     async fn serve(self, request: Request<Body>) -> Result<Answer, io::Error> {
         let call = Call::read(request).await;
-        let (before, after) =
-            self.state().latency.as_mut().map(|latency| latency()).unwrap_or_default();
-        tokio::time::sleep(before).await;
-        let (outcome, how) = {
-            let mut state = self.state();
-            if state.hangs { (Ok(Value::Null), Some(How::Hang)) } else { state.take(&call) }
+        let latency = self.state().latency.as_mut().map(|latency| latency());
+        let (outcome, how) = match latency {
+            None => self.act(&call),
+            Some((before, after)) => {
+                // Apart from the client, who may give up: what it sent is carried out all the same.
+                let this = self.clone();
+                let acting = tokio::spawn(async move {
+                    tokio::time::sleep(before).await;
+                    let acted = this.act(&call);
+                    tokio::time::sleep(after).await;
+                    acted
+                });
+                acting.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+            }
         };
-        tokio::time::sleep(after).await;
         match how {
             Some(How::Hang) => std::future::pending().await,
+            Some(How::Kill) => {
+                self.killed.notify_one();
+                std::future::pending().await
+            }
             Some(How::Dropped) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
             Some(How::Error) => Ok(failure(&refusal(500, "InternalError", "injected"))),
-            None if call.is_watch() => Ok(silence()),
-            None => {
-                Ok(outcome.map_or_else(|refused| failure(&refused), |object| answer(200, &object)))
-            }
+            None => Ok(match outcome {
+                Ok(Some(object)) => answer(200, &object),
+                Ok(None) => silence(),
+                Err(refused) => failure(&refused),
+            }),
         }
     }
+
+    fn act(&self, call: &Call) -> (Outcome, Option<How>) {
+        let mut state = self.state();
+        if state.hangs { (Ok(None), Some(How::Hang)) } else { state.take(call) }
+    }
 }
+
+/// An object, a watch on which nothing happens, or a refusal.
+type Outcome = Result<Option<Value>, Refusal>;
 
 fn answer(code: u16, object: &Value) -> Answer {
     let body =
@@ -144,32 +190,31 @@ fn silence() -> Answer {
 
 impl State {
     /// One request: its outcome, and how the answer gets lost, if it does.
-    fn take(&mut self, call: &Call) -> (Result<Value, Refusal>, Option<How>) {
+    fn take(&mut self, call: &Call) -> (Outcome, Option<How>) {
         self.calls.push(call.asked());
+        if call.is_watch() {
+            return (Ok(None), None);
+        }
         if !call.is_write() {
-            return (self.read(call), None);
+            return (self.read(call).map(Some), None);
         }
         self.writes += 1;
         let fault = self.fault.filter(|fault| fault.write == self.writes);
         if let Some(fault) = fault {
             self.fault = None;
             if fault.when == When::Before {
-                return (Ok(Value::Null), Some(fault.how));
+                return (Ok(None), Some(fault.how));
             }
         }
-        let outcome = self.write(call);
+        let outcome = self.write(call).map(Some);
         (outcome, fault.map(|fault| fault.how))
     }
 
     /// The objects as a read sees them now.
-    pub fn seen(&mut self) -> Objects {
-        match &mut self.stale {
-            Some(stale) if stale.reads > 0 => {
-                stale.reads -= 1;
-                let behind = stale.behind;
-                self.store.before(behind)
-            }
-            _ => self.store.now().clone(),
+    pub fn seen(&mut self) -> Arc<Objects> {
+        match self.lag.as_mut().map(|lag| lag()) {
+            Some(changes) if changes > 0 => self.store.before(changes),
+            _ => self.store.now(),
         }
     }
 
@@ -253,6 +298,12 @@ impl State {
         assert!(call.subresource.is_none(), "{:?} is not modelled", call.subresource);
         let (object, is_new) =
             self.store.apply(&call.path, (call.manager(), call.forced()), &config)?;
+        if call.resource == "statefulsets" {
+            let hash = object["spec"]["template"]["metadata"]["annotations"]["tandem-operator.io/template-hash"].to_string();
+            if self.templates.last() != Some(&hash) {
+                self.templates.push(hash);
+            }
+        }
         if is_new {
             // An apply that makes an object needs both rights.
             self.calls.push(Asked { verb: "create".into(), ..call.asked() });

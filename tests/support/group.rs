@@ -47,7 +47,7 @@ pub struct Broker {
     pub phase: Phase,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Group {
     /// By pod uid.
     pub brokers: BTreeMap<String, Broker>,
@@ -148,7 +148,9 @@ impl Group {
         for mut broker in brokers {
             let Some(pod) = store.get(&broker.path) else { continue };
             let next = match broker.phase {
-                Phase::Pending if pod.to_string().contains("no-such-image") => {
+                Phase::Pending
+                    if text(&pod, "/spec/containers/0/image").contains("no-such-image") =>
+                {
                     set_state(
                         store,
                         &broker.path,
@@ -157,7 +159,11 @@ impl Group {
                     Phase::Pending
                 }
                 Phase::Pending => Phase::Starting,
-                Phase::Starting if pod.to_string().contains("CRASHES") => Phase::Crashed,
+                Phase::Starting
+                    if pod["spec"]["containers"][0]["env"].to_string().contains("CRASHES") =>
+                {
+                    Phase::Crashed
+                }
                 Phase::Starting => Phase::Waiting,
                 Phase::Waiting if free && self.lock.is_none() => {
                     self.lock = Some(broker.uid.clone());

@@ -27,10 +27,10 @@ pub fn path(resource: &str, namespace: &str, name: &str) -> String {
     format!("/{root}/{}/namespaces/{namespace}/{resource}/{name}", kind.api_version)
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Store {
-    objects: Objects,
-    history: Vec<Objects>,
+    objects: Arc<Objects>,
+    history: Vec<Arc<Objects>>,
     owners: BTreeMap<String, Owners>,
     uids: u64,
 }
@@ -40,14 +40,14 @@ impl Store {
         self.objects.get(path).cloned()
     }
 
-    pub fn now(&self) -> &Objects {
-        &self.objects
+    pub fn now(&self) -> Arc<Objects> {
+        Arc::clone(&self.objects)
     }
 
     /// All objects as they were so many writes ago.
-    pub fn before(&self, writes: usize) -> Objects {
-        let Some(index) = self.history.len().checked_sub(writes + 1) else { return Objects::new() };
-        self.history[index].clone()
+    pub fn before(&self, writes: usize) -> Arc<Objects> {
+        let index = self.history.len().checked_sub(writes + 1);
+        index.map(|index| Arc::clone(&self.history[index])).unwrap_or_default()
     }
 
     /// Objects of a collection, in name order.
@@ -212,17 +212,17 @@ impl Store {
     }
 
     pub fn remove(&mut self, path: &str) -> Option<Arc<Value>> {
-        let old = self.objects.remove(path)?;
+        let old = Arc::make_mut(&mut self.objects).remove(path)?;
         self.owners.remove(path);
-        self.history.push(self.objects.clone());
+        self.history.push(Arc::clone(&self.objects));
         Some(old)
     }
 
     fn commit(&mut self, path: &str, mut object: Value) -> Arc<Value> {
         object["metadata"]["resourceVersion"] = json!((self.history.len() + 1).to_string());
         let object = Arc::new(object);
-        self.objects.insert(path.to_owned(), Arc::clone(&object));
-        self.history.push(self.objects.clone());
+        Arc::make_mut(&mut self.objects).insert(path.to_owned(), Arc::clone(&object));
+        self.history.push(Arc::clone(&self.objects));
         object
     }
 

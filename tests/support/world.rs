@@ -1,6 +1,10 @@
 //! An operator, a fake API server and a simulated group, and what tests do with them.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use kube::{
     core::DeserializeGuard,
@@ -12,7 +16,10 @@ use kube::{
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tandem::{
-    api::v1alpha1::{BrokerCluster, BrokerClusterStatus},
+    api::{
+        labels,
+        v1alpha1::{BrokerCluster, BrokerClusterStatus},
+    },
     core::record::RecordView,
     operator::reconcile::{Context, Error, reconcile},
     resources::Settings,
@@ -33,15 +40,24 @@ pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {
 
 pub struct World {
     pub api: FakeApi,
-    context: Arc<Context<FakeAgents>>,
+    context: Mutex<Arc<Context<FakeAgents>>>,
+    cache: Mutex<Option<Arc<Value>>>,
 }
 
 impl World {
     /// An empty Kubernetes with an operator.
     pub fn new() -> Self {
-        let api = FakeApi::default();
-        let context = operator(&api);
-        Self { api, context }
+        Self::of(FakeApi::default())
+    }
+
+    fn of(api: FakeApi) -> Self {
+        let context = Mutex::new(operator(&api));
+        Self { api, context, cache: Mutex::default() }
+    }
+
+    /// A copy with an operator of its own.
+    pub fn fork(&self) -> Self {
+        Self::of(self.api.fork())
     }
 
     /// With a cluster of this spec; nothing has been done about it yet.
@@ -98,18 +114,48 @@ impl World {
         self.state().store.remove(&Self::at("brokerclusters", "orders")).unwrap();
     }
 
-    /// The operator ends, and another process begins with no memory.
-    pub fn restart(&mut self) {
-        self.context = operator(&self.api);
+    /// What the operator's passes work with.
+    pub fn context(&self) -> Arc<Context<FakeAgents>> {
+        Arc::clone(&self.context.lock().unwrap())
     }
 
-    /// One pass over the cluster as the operator's cache has it, if it has it.
+    /// The operator ends, and another process begins with no memory.
+    pub fn restart(&self) {
+        *self.context.lock().unwrap() = operator(&self.api);
+        *self.cache.lock().unwrap() = None;
+    }
+
+    /// One pass over the cluster as the operator's cache has it, if it has it. A killed operator
+    /// begins again without memory.
     pub async fn pass(&self) -> Option<Result<Action, Error>> {
-        let seen = self.state().seen();
-        let object = seen.get(&Self::at("brokerclusters", "orders"))?;
+        let object = self.cached()?;
         let guard: DeserializeGuard<BrokerCluster> =
-            serde_json::from_value((**object).clone()).unwrap();
-        Some(reconcile(Arc::new(guard), Arc::clone(&self.context)).await)
+            serde_json::from_value((*object).clone()).unwrap();
+        let context = Arc::clone(&self.context.lock().unwrap());
+        tokio::select! {
+            result = reconcile(Arc::new(guard), context) => Some(result),
+            () = self.api.killed() => {
+                self.restart();
+                Some(Err(Error::Malformed("killed".into())))
+            }
+        }
+    }
+
+    /// The cluster in the operator's cache, which may lag but never goes back.
+    fn cached(&self) -> Option<Arc<Value>> {
+        let path = Self::at("brokerclusters", "orders");
+        let mut cache = self.cache.lock().unwrap();
+        let mut state = self.state();
+        let seen = if cache.is_some() { state.seen() } else { state.store.now() };
+        let version = |object: &Value| {
+            object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
+        };
+        let object = seen.get(&path).cloned();
+        let goes_back = object.as_deref().map_or(0, version) < cache.as_deref().map_or(0, version);
+        if !goes_back || state.store.get(&path).is_none() {
+            cache.clone_from(&object);
+        }
+        cache.clone()
     }
 
     pub fn tick(&self) -> bool {
@@ -134,6 +180,15 @@ impl World {
             "not settled after {ROUNDS} rounds; the last writes: {:?}",
             writes.iter().rev().take(20).collect::<Vec<_>>()
         );
+    }
+
+    /// Rounds of a pass, failed or not, and a tick, as often as it says.
+    pub async fn disturbed(&self, rounds: usize) {
+        for _ in 0..rounds {
+            drop(self.pass().await);
+            self.assert_safe();
+            self.tick();
+        }
     }
 
     /// So many rounds of a pass and a tick, for a group that is not meant to settle.
@@ -177,6 +232,21 @@ impl World {
         self.state().calls.clear();
     }
 
+    /// The worlds before each pass of settling, with the number of writes of the pass.
+    pub async fn course(&self) -> Vec<(Self, usize)> {
+        let mut course = Vec::new();
+        for _ in 0..ROUNDS {
+            let (before, writes) = (self.fork(), self.state().writes);
+            let clean = self.pass().await.is_none_or(|result| result.is_ok());
+            let written = self.state().writes - writes;
+            course.push((before, written));
+            if !self.tick() && clean && written == 0 {
+                return course;
+            }
+        }
+        panic!("not settled after {ROUNDS} rounds");
+    }
+
     /// What ought to hold at any moment.
     pub fn assert_safe(&self) {
         let state = self.state();
@@ -189,7 +259,14 @@ impl World {
     /// Lets the operator believe that the record has been wrong for so much longer.
     pub fn age_disagreement(&self, age: Duration) {
         let age = jiff::SignedDuration::try_from(age).unwrap();
-        self.context.disagreements.lock().unwrap().values_mut().for_each(|since| *since -= age);
+        self.context
+            .lock()
+            .unwrap()
+            .disagreements
+            .lock()
+            .unwrap()
+            .values_mut()
+            .for_each(|since| *since -= age);
     }
 
     pub fn record(&self) -> RecordView {
@@ -232,6 +309,14 @@ impl World {
         self.get(resource, name).unwrap_or_else(|| panic!("no {resource} {name}"))["metadata"]["uid"].as_str().unwrap().to_owned()
     }
 
+    /// All objects but Events, without what differs from run to run: uids, versions, times, the
+    /// epoch, the password and the addresses of Services.
+    pub fn picture(&self) -> BTreeMap<String, Value> {
+        let objects = self.state().store.now();
+        let lasting = objects.iter().filter(|(path, _)| !path.contains("/events/"));
+        lasting.map(|(path, object)| (path.clone(), still(object))).collect()
+    }
+
     /// Names of all objects of a resource.
     pub fn names(&self, resource: &str) -> Vec<String> {
         self.state()
@@ -257,4 +342,26 @@ fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
         metrics: OperatorMetrics::new(&mut Registry::default()),
         disagreements: Mutex::new(HashMap::new()),
     })
+}
+
+fn still(value: &Value) -> Value {
+    const MOVING: [&str; 8] = [
+        "resourceVersion",
+        "generation",
+        "lastTransitionTime",
+        "password",
+        "clusterIP",
+        "clusterIPs",
+        "epoch",
+        labels::EPOCH,
+    ];
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(name, _)| !MOVING.contains(&name.as_str()));
+            kept.map(|(name, value)| (name.clone(), still(value))).collect()
+        }
+        Value::Array(items) => items.iter().map(still).collect(),
+        Value::String(text) if text.starts_with("uid-") => json!("uid"),
+        other => other.clone(),
+    }
 }

@@ -1,0 +1,84 @@
+//! The operator fails or is killed at every single write, before and after the API server stored it.
+//! Whatever it was doing, the group ends up as it does without the fault: nothing is missing, nothing
+//! is left over, no pod was deleted that should not have been, no failover came in addition.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{
+    fake_api::{Fault, How, When},
+    world::{SPEC, World},
+};
+
+/// Ways of failing, taken in turn. Killed, the operator loses its memory and does not even publish
+/// a status.
+const FAULTS: [[(When, How); 2]; 2] = [
+    [(When::Before, How::Error), (When::After, How::Kill)],
+    [(When::Before, How::Kill), (When::After, How::Dropped)],
+];
+
+/// Settles the world without a fault, and then again with each fault at each of its writes.
+async fn always_ends_alike(world: World) {
+    let course = world.course().await;
+    let (expected, failovers) = (world.picture(), world.record().failovers);
+    assert!(course.iter().any(|(_, writes)| *writes > 1));
+    for (before, writes) in &course {
+        for write in 1..=*writes {
+            for (when, how) in FAULTS[write % 2] {
+                let world = before.fork();
+                let fault = Fault { write, when, how };
+                world.state().fault = Some(fault);
+                world.settle().await;
+                assert!(world.state().fault.is_none(), "{fault:?} did not come");
+                same(&world.picture(), &expected, &fault);
+                assert_eq!(world.record().failovers, failovers, "{fault:?}");
+            }
+        }
+    }
+}
+
+fn same(found: &BTreeMap<String, Value>, expected: &BTreeMap<String, Value>, fault: &Fault) {
+    let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected), "{fault:?}");
+    for (path, object) in found {
+        assert_eq!(object, &expected[path], "{path} after {fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_first_creation() {
+    always_ends_alike(World::with(SPEC)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_rollout() {
+    let world = World::settled(SPEC).await;
+    world.edit("/broker/java/heap", json!("60%"));
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_rollout_that_also_scales_up() {
+    let world = World::settled(SPEC).await;
+    world.edit("/broker/java/heap", json!("60%"));
+    world.edit("/replicas", json!(3));
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_deletion_with_a_new_creation() {
+    let world = World::settled(SPEC).await;
+    world.delete();
+    world.create(SPEC);
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_removal_of_what_is_no_longer_wanted() {
+    let world = World::settled(SPEC).await;
+    world.put("secrets", json!({"metadata": {"name": "boss"}, "data": {"username": "Ym9zcw==", "password": "cGFzcw=="}}));
+    world.edit("/auth/adminSecret", json!({"name": "boss"}));
+    always_ends_alike(world).await;
+}
