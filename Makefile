@@ -31,9 +31,9 @@ test-full: ## As test, with repetitions and the whole matrix.
 	tests/stages.sh full
 
 bench: ## Failover times against two baselines, and the footprint, into target/bench; root and Linux, 25 minutes.
-	cargo build --release --bin tandem
+	cargo build --profile dist --bin tandem
 	cargo build --workspace --bins
-	target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
+	TANDEM_BINARY=target/x86_64-unknown-linux-gnu/dist/tandem target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
 
 demo: ## A master is killed while clients go on, on a real Kubernetes on this machine; root and Linux.
 	cargo build --release --bin tandem

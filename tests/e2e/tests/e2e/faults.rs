@@ -46,8 +46,9 @@ async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(
     ensure!(next == group.other(&master), "{next} took over from {master}");
     let text = outages(clients, at).await?;
     group.await_complete().await?;
+    let complete = (now_millis() - at) / 1000;
     ensure!(group.master().await? == next, "the mastership moved on without a reason");
-    Ok(text)
+    Ok(format!("{text}, complete after {complete} s"))
 }
 
 /// SIGKILL of the master's JVM, again and again: directions alternate by themselves.

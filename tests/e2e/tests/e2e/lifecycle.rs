@@ -20,7 +20,9 @@ use crate::{Outcome, input};
 pub async fn comes_up(lab: &Lab) -> Outcome {
     let group = Group::prepare(lab, "e2e-up").await?;
     let begun = e2e::group::now_millis();
-    group.apply(&json!({})).await?;
+    let example = e2e::lab::project().join("examples/smallest.yaml");
+    let example = example.to_str().context("the project's path is no text")?;
+    lab.bed.kubectl(&["-n", &group.namespace, "apply", "--validate=strict", "-f", example])?;
     lab.bed.kubectl(&[
         "-n",
         &group.namespace,
