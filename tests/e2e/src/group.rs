@@ -372,7 +372,8 @@ pub fn now_millis() -> i64 {
     tandem::clock::now().as_millisecond()
 }
 
-fn merge(base: &mut Value, change: &Value) {
+/// Merges a change into a value; null removes a field (RFC 7386). No change at all is none.
+pub fn merge(base: &mut Value, change: &Value) {
     match (base, change) {
         (Value::Object(base), Value::Object(change)) => {
             for (key, value) in change {

@@ -7,6 +7,7 @@ mod faults;
 mod input;
 mod lifecycle;
 mod nodes;
+mod policy;
 mod record;
 mod rollout;
 
@@ -53,7 +54,7 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
     ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
         record::repaired(lab).boxed_local()
     }),
-    ("agents_may_write_nothing_else", Company::Beside, |lab| record::policy(lab).boxed_local()),
+    ("agents_may_write_nothing_else", Company::Beside, |lab| policy::cases(lab).boxed_local()),
     ("foreign_slice_is_named", Company::Beside, |lab| record::foreign_slice(lab).boxed_local()),
     ("foreign_objects_are_left_alone", Company::Beside, |lab| input::foreign(lab).boxed_local()),
     ("bad_input_is_refused_or_named", Company::Beside, |lab| input::bad(lab).boxed_local()),
