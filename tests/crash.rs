@@ -2,6 +2,13 @@
 //! Whatever it was doing, the group ends up as it does without the fault: nothing is missing, nothing
 //! is left over, no pod was deleted that should not have been, no failover came in addition.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on ends"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -55,13 +55,13 @@ pub struct Fault {
 pub type Lag = Box<dyn FnMut() -> usize + Send>;
 
 /// So many reads see the state of so many changes ago.
-pub fn behind(changes: usize, reads: usize) -> Option<Lag> {
+pub fn behind(changes: usize, reads: usize) -> Lag {
     let mut left = reads;
-    Some(Box::new(move || {
+    Box::new(move || {
         let lags = left > 0;
         left = left.saturating_sub(1);
         if lags { changes } else { 0 }
-    }))
+    })
 }
 
 /// A standing refusal of writes of a resource.
@@ -87,7 +87,7 @@ pub struct State {
     pub refuse: Option<Refuse>,
     pub hangs: bool,
     pub latency: Option<Latency>,
-    /// The revisions that the StatefulSet's template had, one after the other.
+    /// The revisions that the `StatefulSet`'s template had, one after the other.
     pub templates: Vec<String>,
     /// Deletions of pods that were not safe.
     pub wrongs: Vec<String>,
@@ -234,7 +234,7 @@ impl State {
             .collect();
         let version = self.store.version().to_string();
         Ok(json!({
-            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
+            "kind": format!("{}List", kind.name), "apiVersion": kind.api_version,
             "metadata": {"resourceVersion": version}, "items": items,
         }))
     }

@@ -84,7 +84,7 @@ impl Store {
         }
         let mut owners = Owners::default();
         if kinds::is_owned(path) {
-            owners.updated(kinds::of_path(path).kind, manager, &json!({}), &unversioned(&object));
+            owners.updated(kinds::of_path(path).name, manager, &json!({}), &unversioned(&object));
         }
         self.adopt(path, &mut object)?;
         self.owners.insert(path.to_owned(), owners);
@@ -129,7 +129,7 @@ impl Store {
         if kinds::is_owned(path) {
             let owners = self.owners.entry(path.to_owned()).or_default();
             owners.updated(
-                kinds::of_path(path).kind,
+                kinds::of_path(path).name,
                 manager,
                 &unversioned(&old),
                 &unversioned(&object),
@@ -150,7 +150,7 @@ impl Store {
         config: &Value,
     ) -> Result<(Arc<Value>, bool), Refusal> {
         let (manager, force) = by;
-        let kind = kinds::of_path(path).kind;
+        let kind = kinds::of_path(path).name;
         let old = self.get(path);
         let live = old.as_deref().cloned().unwrap_or_else(|| json!({"metadata": {}}));
         for field in ["uid", "resourceVersion"] {
