@@ -13,7 +13,7 @@ use tandem::{
     },
 };
 
-use super::store::{Store, path};
+use super::store::{Store, Stored, path};
 
 /// What a pod's broker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl Group {
                     self.make_pod(store, &set, &path, ordinal);
                 }
             }
-            let owned = |pod: &Arc<Value>| {
+            let owned = |pod: &Arc<Stored>| {
                 pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"]
             };
             let pods = store.list("pods");
