@@ -1,6 +1,14 @@
 //! Files that are made from code and chart are as code and chart make them, and the examples are
 //! valid. `make generate` writes the files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unnecessary_debug_formatting,
+    clippy::needless_pass_by_value,
+    reason = "a test fails by panicking; paths are shown as they are"
+)]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

@@ -29,7 +29,7 @@ pub const SOON: Duration = Duration::from_secs(2);
 /// When to look again while nothing moves and something should.
 pub const NOW_AND_THEN: Duration = Duration::from_secs(10);
 /// When to look again when all is well.
-pub const LATER: Duration = Duration::from_secs(600);
+pub const LATER: Duration = Duration::from_mins(10);
 
 /// What to do in one pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +108,11 @@ pub fn plan(
     let look_again = look_again(cluster, observed, &rollout, &group);
     let step = match &rollout {
         Rollout::Replace(victim) if !hands_off => Some(victim.clone()),
-        _ => None,
+        Rollout::Replace(_)
+        | Rollout::Done
+        | Rollout::Moving(_)
+        | Rollout::Waiting(_)
+        | Rollout::Stuck(_) => None,
     };
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
@@ -247,15 +251,11 @@ fn foreign(
         let label = |key: &str| {
             live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str)
         };
-        match kind {
-            Kind::PersistentVolumeClaim => {
-                label(labels::INSTANCE) != Some(&cluster.name.name)
-                    || label(labels::MANAGED_BY) != Some(labels::MANAGER)
-            }
-            _ => {
-                controller_uid(live) != Some(&cluster.uid)
-                    && !recreated_record(cluster, *kind, live)
-            }
+        if *kind == Kind::PersistentVolumeClaim {
+            label(labels::INSTANCE) != Some(&cluster.name.name)
+                || label(labels::MANAGED_BY) != Some(labels::MANAGER)
+        } else {
+            controller_uid(live) != Some(&cluster.uid) && !recreated_record(cluster, *kind, live)
         }
     };
     names.into_iter().filter(is_foreign).collect()
@@ -285,10 +285,8 @@ fn prune(
         .unwrap_or_default();
     let unwanted = |kind: Kind, name: &str| {
         !wanted.iter().any(|manifest| manifest.kind == kind && manifest.name == name)
-            && !(kind == Kind::Secret
-                && name == cluster.name.admin()
-                && cluster.spec.auth.generates_admin())
             && kind != Kind::PersistentVolumeClaim
+            && !(kind == Kind::Secret && cluster.spec.auth.generates_admin())
     };
     let mounted = |kind: Kind, name: &str| {
         kind == Kind::ConfigMap

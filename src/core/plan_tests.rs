@@ -359,9 +359,9 @@ proptest! {
     fn an_applied_plan_is_a_fixed_point(observed in any_group()) {
         let cluster = cluster("replicas: 3");
         let first = plan(&cluster, &observed, &settings(), Timestamp::UNIX_EPOCH);
-        let mut after = observed.clone();
+        let mut after = observed;
         for manifest in first.apply {
-            let mut live = manifest.object.clone();
+            let mut live = manifest.object;
             live["metadata"]["uid"] = "u".into();
             after.children.insert((manifest.kind, manifest.name), live);
         }

@@ -32,15 +32,24 @@ const OPENWIRE_ADDRESS: &str = "?connectionTimeout=2000&wireFormat.maxInactivity
 const AMQP_LIST: &str = "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
 const AMQP_ADDRESS: &str = "?transport.connectTimeout=2000&amqp.idleTimeout=10000";
 
+/// What a pass came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// What was concluded.
+    pub findings: &'a Findings,
+    /// What the API server refused to write, if something.
+    pub refused: Option<&'a str>,
+}
+
 /// The status of a valid cluster.
 pub fn status(
     cluster: &ValidCluster,
     observed: &Observed,
-    findings: &Findings,
-    refused: Option<&str>,
+    outcome: Outcome<'_>,
     previous: Option<&BrokerClusterStatus>,
     now: Timestamp,
 ) -> BrokerClusterStatus {
+    let Outcome { findings, refused } = outcome;
     let old = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let verdicts = verdicts::of_cluster(cluster, observed, findings, refused);
     let waiting = observed.pods.iter().filter(|pod| pod.waits()).count();

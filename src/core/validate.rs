@@ -97,7 +97,7 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     let spec = &cluster.spec;
     let mut problems = Vec::new();
     let mut problem = |field: &str, text: String| {
-        problems.push(Invalid { field: field.to_owned(), problem: text })
+        problems.push(Invalid { field: field.to_owned(), problem: text });
     };
 
     let fragment = fragment::parse(spec.broker.config.xml.as_deref().unwrap_or_default())

@@ -85,8 +85,9 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
                 pods.join(" and ")
             ),
         ),
-        (Group::Dead, _) => verdict(Truth::False, Reason::NoMaster, no_master(observed)),
-        (_, Lock::Free) => verdict(Truth::False, Reason::NoMaster, no_master(observed)),
+        (Group::Dead, _) | (_, Lock::Free) => {
+            verdict(Truth::False, Reason::NoMaster, no_master(observed))
+        }
         (_, Lock::Unknown(why)) => verdict(
             Truth::Unknown,
             Reason::LockUnknown,
@@ -221,7 +222,6 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
                 cluster.name.namespace
             ),
         ),
-        ClaimView::Missing => None,
         ClaimView::Found { access_modes, .. }
             if cluster.spec.replicas > 1
                 && !access_modes.iter().any(|mode| mode == "ReadWriteMany") =>
@@ -251,7 +251,7 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
                 ),
             )
         }
-        ClaimView::Found { .. } => None,
+        ClaimView::Missing | ClaimView::Found { .. } => None,
     }
 }
 

@@ -47,10 +47,13 @@ impl RequestError {
     /// The API server's answer, if it gave one.
     pub fn status(&self) -> Option<&kube::core::Status> {
         match self {
-            Self::Kube { source, .. } => match source.as_ref() {
-                kube::Error::Api(status) => Some(status),
-                _ => None,
-            },
+            Self::Kube { source, .. } => {
+                if let kube::Error::Api(status) = source.as_ref() {
+                    Some(status)
+                } else {
+                    None
+                }
+            }
             Self::Deadline { .. } | Self::Answer { .. } => None,
         }
     }
@@ -148,11 +151,11 @@ impl Children {
             request(what.clone(), self.api(kind).list(&ListParams::default().labels(labels)))
                 .await?;
         let types = list.types; // the items of a list do not say what they are
-        let typed = |mut object: DynamicObject| {
+        let with_type = |mut object: DynamicObject| {
             object.types = Some(TypeMeta { kind: format!("{kind:?}"), ..types.clone() });
             json(what.clone(), &object)
         };
-        list.items.into_iter().map(typed).collect()
+        list.items.into_iter().map(with_type).collect()
     }
 
     /// Server-side apply, taking over fields from other managers.

@@ -116,8 +116,8 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
     let outcome = carry_out(&context.client, &context.reports, &cluster, &plan).await;
     let refused = outcome.as_ref().err().and_then(RequestError::refusal);
-    let status =
-        status::status(&cluster, &observed, &plan.findings, refused.as_deref(), previous, now);
+    let ended = status::Outcome { findings: &plan.findings, refused: refused.as_deref() };
+    let status = status::status(&cluster, &observed, ended, previous, now);
     publish(&context.client, &context.recorder, object, &status).await?;
     context.metrics.cluster(
         &object.namespace().unwrap_or_default(),

@@ -213,7 +213,7 @@ pub fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     );
     let controller = scope.watch::<StatefulSet>(controller);
     let controller = scope.watch::<Pod>(controller);
-    let controller = scope.watch::<EndpointSlice>(controller);
+    let controller = scope.watch_slices(controller);
     let controller = scope.watch::<Service>(controller);
     let controller = scope.watch::<ConfigMap>(controller);
     let controller = scope.watch::<Secret>(controller);
@@ -256,6 +256,21 @@ impl Scope {
         controller.watches(self.api::<PartialObjectMeta<K>>(), self.ours.clone(), |object| {
             let name = object.labels().get(labels::INSTANCE)?;
             Some(ObjectRef::new(name).within(&object.namespace()?))
+        })
+    }
+
+    /// Records, and slices that somebody else has put on a Service: all that the endpoint slice
+    /// controller did not make, which makes most.
+    fn watch_slices(&self, controller: Clusters) -> Clusters {
+        let selector = format!(
+            "{},{}!=endpointslice-controller.k8s.io",
+            labels::SERVICE_NAME,
+            labels::SLICE_MANAGED_BY
+        );
+        let slices = watcher::Config::default().labels(&selector);
+        controller.watches(self.api::<PartialObjectMeta<EndpointSlice>>(), slices, |slice| {
+            let name = slice.labels().get(labels::SERVICE_NAME)?;
+            Some(ObjectRef::new(name).within(&slice.namespace()?))
         })
     }
 }

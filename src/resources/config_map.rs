@@ -28,8 +28,8 @@ const AGENT_SHARE: u64 = 5;
 /// The ConfigMap of this spec.
 pub fn build(cluster: &ValidCluster) -> Manifest {
     let data = files(cluster);
-    let content: String = data.iter().map(|(name, text)| format!("{name}\0{text}\0")).collect();
-    let name = cluster.name.config(&short_hash(content.as_bytes()));
+    let content = data.iter().flat_map(|(name, text)| [name.as_str(), "\0", text, "\0"]);
+    let name = cluster.name.config(&short_hash(content.collect::<String>().as_bytes()));
     let object = ConfigMap {
         metadata: meta::owned(cluster, name.clone(), "config"),
         data: Some(data),

@@ -23,58 +23,6 @@ use tandem::broker::report::{AgentState, ExitReason, LockView};
 use crate::api::FakeApi;
 use crate::pod::{Fault, Group};
 
-/// With real brokers: `CLASSIC_JARS` names a directory with the jars of `ActiveMQ` Classic.
-#[test]
-#[ignore = "needs Java and the directory CLASSIC_JARS"]
-fn real_brokers_fail_over() {
-    let Ok(jars) = std::env::var("CLASSIC_JARS") else { return };
-    let api = FakeApi::start();
-    let group = Group::real("real", &api, jars);
-    let (first, second) = group.master_and_standby();
-    for fault in [Fault::Kill, Fault::Freeze, Fault::TouchLock] {
-        let (from, to) =
-            if api.target() == "real-0" { (&first, "real-1") } else { (&second, "real-0") };
-        let start = Instant::now();
-        from.inflict(fault);
-        api.wait_for("the other pod", SOON, |api| api.target() == to);
-        let took = start.elapsed();
-        let report = if to == "real-1" { second.report() } else { first.report() };
-        println!("{fault:?}: {took:?} to the record, {:?}", report.promotion);
-        from.wait_for(AgentState::Standby);
-    }
-    let from = if api.target() == "real-0" { &first } else { &second };
-    let before = api.target();
-    let start = Instant::now();
-    let ended = from.end();
-    api.wait_for("the other pod", SOON, |api| api.target() != before);
-    println!("ended in {ended:?}, {:?} to the record", start.elapsed());
-}
-
-/// Memory and processor time of agent and helper, beside a real broker if there is one; of interest
-/// in a release build.
-#[test]
-#[ignore = "takes half a minute; says something in a release build only"]
-fn an_idle_agent_costs_little() {
-    let api = FakeApi::start();
-    let group = match std::env::var("CLASSIC_JARS") {
-        Ok(jars) => Group::real("idle", &api, jars),
-        Err(_) => Group::new("idle", &api),
-    };
-    let (first, second) = group.master_and_standby();
-    std::thread::sleep(Duration::from_secs(3));
-    let before = (first.cost(), second.cost());
-    let span = Duration::from_secs(20);
-    std::thread::sleep(span);
-    for (name, pod, before) in [("master", &first, before.0), ("standby", &second, before.1)] {
-        let now = pod.cost();
-        let processor =
-            now.processor.saturating_sub(before.processor).as_secs_f64() / span.as_secs_f64();
-        println!("{name}: {} KiB, {:.2} % of a processor", now.kibibytes, 100.0 * processor);
-        assert!(now.kibibytes < 12 << 10);
-        assert!(processor < 0.01);
-    }
-}
-
 /// Not a test: the program in the broker's place, started by the agents of the tests below.
 #[test]
 #[ignore = "started by the agents of the other tests"]

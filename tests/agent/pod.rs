@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -35,19 +35,10 @@ pub enum Fault {
     DeleteLock,
 }
 
-/// What agent and helper process cost together.
-pub struct Cost {
-    pub kibibytes: u64,
-    pub processor: Duration,
-}
-
 pub struct Group {
     name: String,
     directory: TempDir,
     kubeconfig: PathBuf,
-    keep_alive: u64,
-    /// Directory with the jars of a real broker.
-    jars: Option<String>,
 }
 
 pub struct Pod {
@@ -63,43 +54,7 @@ impl Group {
         fs::create_dir(directory.path().join("store")).unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        let (keep_alive, jars) = (KEEP_ALIVE, None);
-        Self { name: name.to_owned(), directory, kubeconfig, keep_alive, jars }
-    }
-
-    /// Real brokers from the jars in this directory, with the default periods.
-    pub fn real(name: &str, api: &FakeApi, jars: String) -> Self {
-        Self { keep_alive: 1000, jars: Some(jars), ..Self::new(name, api) }
-    }
-
-    fn child(&self, config: &Path, greeting: u16, marker: &str) -> serde_json::Value {
-        let Some(jars) = &self.jars else {
-            return json!({
-                "program": std::env::current_exe().unwrap(),
-                "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
-            });
-        };
-        let store = self.directory.path().join("store");
-        let xml = include_str!("activemq.xml")
-            .replace("STORE", store.to_str().unwrap())
-            .replace("DATA", config.to_str().unwrap())
-            .replace("KEEP_ALIVE", &self.keep_alive.to_string())
-            .replace("POLL", &(self.keep_alive / 2).to_string())
-            .replace("PORT", &greeting.to_string());
-        fs::write(config.join("activemq.xml"), xml).unwrap();
-        fs::write(config.join("log4j2.properties"), include_str!("log4j2.properties")).unwrap();
-        let config = config.display();
-        json!({"program": "java", "arguments": [
-            "-Xmx256m",
-            "-XX:TieredStopAtLevel=1",
-            "-cp",
-            format!("{jars}/*"),
-            format!("-Dlog4j2.configurationFile={config}/log4j2.properties"),
-            format!("-Dmarker={marker}"),
-            "org.apache.activemq.console.Main",
-            "start",
-            format!("xbean:file:{config}/activemq.xml"),
-        ]})
+        Self { name: name.to_owned(), directory, kubeconfig }
     }
 
     pub fn master_and_standby(&self) -> (Pod, Pod) {
@@ -142,13 +97,16 @@ impl Group {
         let settings = json!({
             "schema": 1,
             "cluster": self.name,
-            "child": self.child(&config, greeting, &marker),
+            "child": {
+                "program": std::env::current_exe().unwrap(),
+                "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
+            },
             "lock": {"file": {
-                "path": lock, "pollMillis": self.keep_alive / 2, "keepAliveMillis": self.keep_alive,
+                "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
             }},
             "greeting": {"openWire": {"port": greeting}},
             "ports": [{"name": "openwire", "port": 61616}],
-            "hangTimeoutMillis": 5 * self.keep_alive,
+            "hangTimeoutMillis": 5 * KEEP_ALIVE,
             "stopGraceMillis": 5000,
             "epochFloor": root.join("store/epoch"),
             "credentials": {"admin": secret, "users": null, "output": config},
@@ -164,7 +122,7 @@ impl Group {
                 ("POD_IPS", &format!("10.0.0.{}", ordinal + 1)),
                 ("NODE_NAME", "node"),
                 (broker::PORT, &greeting.to_string()),
-                (broker::KEEP_ALIVE, &self.keep_alive.to_string()),
+                (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
             .env(broker::LOCK, &lock)
             .env("KUBECONFIG", &self.kubeconfig)
@@ -261,29 +219,6 @@ impl Pod {
         kill(self.agent(), Signal::SIGTERM).unwrap();
         assert!(self.process.borrow_mut().wait().unwrap().success());
         start.elapsed()
-    }
-
-    pub fn cost(&self) -> Cost {
-        let agent = self.agent();
-        let all =
-            processes(|arguments| arguments.first().is_some_and(|name| name.ends_with("tandem")));
-        let both: Vec<_> =
-            all.into_iter().filter(|&pid| pid == agent || parent(pid) == Some(agent)).collect();
-        assert_eq!(both.len(), 2);
-        let memory = |pid: &Pid, kind: &str| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let line = status.lines().find(|line| line.starts_with(kind)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
-        };
-        // Both map the same binary; its pages are in memory once.
-        let own: u64 = both.iter().map(|pid| memory(pid, "RssAnon:")).sum();
-        let shared = both.iter().map(|pid| memory(pid, "RssFile:")).max().unwrap();
-        // The first number of schedstat: nanoseconds on a processor.
-        let nanos = both.iter().map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
-            stat.split(' ').next().unwrap().parse::<u64>().unwrap()
-        });
-        Cost { kibibytes: own + shared, processor: Duration::from_nanos(nanos.sum()) }
     }
 
     fn get(&self, path: &str) -> Option<(u16, String)> {

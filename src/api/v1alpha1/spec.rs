@@ -95,7 +95,7 @@ pub struct Broker {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
     /// When the image is pulled. The default is Kubernetes' own: Always for the tag `latest`,
-    /// otherwise IfNotPresent.
+    /// otherwise `IfNotPresent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// Secrets with credentials of the image's registry.

@@ -30,7 +30,9 @@ impl BrokerXml<'_> {
         ];
         children.extend(self.fragment.elements.iter().map(|e| (e.name.as_str(), e.text.clone())));
         children.sort_by_key(|(name, _)| *name); // the schema wants alphabetical order
-        let body: String = children.iter().map(|(_, text)| format!("    {text}\n")).collect();
+        let lines: Vec<String> =
+            children.into_iter().map(|(_, text)| format!("    {text}\n")).collect();
+        let body = lines.concat();
         format!(
             r#"<beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
@@ -67,22 +69,17 @@ impl BrokerXml<'_> {
     /// The agent's own listener comes last: connectors start in order, so when it greets, all the
     /// users' listeners are open.
     fn connectors(&self) -> String {
-        let mut connectors: String = self
-            .listeners
-            .iter()
-            .map(|listener| {
-                format!(
-                    r#"<transportConnector name="{}" uri="{}://0.0.0.0:{}?wireFormat.maxFrameSize=104857600"/>"#,
-                    listener.name,
-                    scheme(listener.protocol),
-                    listener.port
-                )
-            })
-            .collect();
-        connectors.push_str(&format!(
-            r#"<transportConnector name="tandem-greeting" uri="tcp://127.0.0.1:{GREETING_PORT}"/>"#
-        ));
-        format!("<transportConnectors>{connectors}</transportConnectors>")
+        let connector =
+            |name: &str, uri: &str| format!(r#"<transportConnector name="{name}" uri="{uri}"/>"#);
+        let listeners = self.listeners.iter().map(|listener| {
+            let scheme = scheme(listener.protocol);
+            let uri =
+                format!("{scheme}://0.0.0.0:{}?wireFormat.maxFrameSize=104857600", listener.port);
+            connector(&listener.name, &uri)
+        });
+        let greeting = connector("tandem-greeting", &format!("tcp://127.0.0.1:{GREETING_PORT}"));
+        let connectors: Vec<String> = listeners.chain([greeting]).collect();
+        format!("<transportConnectors>{}</transportConnectors>", connectors.concat())
     }
 }
 

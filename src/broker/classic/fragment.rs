@@ -130,7 +130,12 @@ fn inside(event: &Event<'_>, within: bool, at: usize) -> Result<(), String> {
         Event::PI(_) | Event::Decl(_) => Err(format!(
             "the instruction at byte {at} is not allowed; write only child elements of <broker>"
         )),
-        _ => Err(format!(
+        Event::Text(_)
+        | Event::CData(_)
+        | Event::Start(_)
+        | Event::End(_)
+        | Event::Empty(_)
+        | Event::Eof => Err(format!(
             "text at byte {at} stands outside of any element; write only child elements of <broker>"
         )),
     }

@@ -63,17 +63,30 @@ impl TestClient {
     /// # Errors
     /// When it does not get going.
     pub async fn start(group: &Group<'_>, address: Address) -> Result<Self> {
+        Self::start_on(group, address, None).await
+    }
+
+    /// Starts a client on a certain node and waits until it sends and receives.
+    ///
+    /// # Errors
+    /// When it does not get going.
+    pub async fn start_on(group: &Group<'_>, address: Address, node: Option<&str>) -> Result<Self> {
         let url = group.url(address).await?;
-        Self::start_with_url(group, address, &url).await
+        Self::start_with_url(group, address, &url, node).await
     }
 
     /// Starts a client of brokers that Tandem does not run, whose URL nobody publishes.
     ///
     /// # Errors
     /// When it does not get going.
-    pub async fn start_with_url(group: &Group<'_>, address: Address, url: &str) -> Result<Self> {
+    pub async fn start_with_url(
+        group: &Group<'_>,
+        address: Address,
+        url: &str,
+        node: Option<&str>,
+    ) -> Result<Self> {
         let name = format!("{}-{}", group.name, address.as_str());
-        objects::apply(&group.lab.client, &pod(group, &name, url)).await?;
+        objects::apply(&group.lab.client, &pod(group, &name, url, node)).await?;
         let pods: Api<Pod> = Api::namespaced(group.lab.client.clone(), &group.namespace);
         let ip = wait::until(&format!("client {name} runs"), Duration::from_secs(60), async || {
             let status = pods.get(&name).await?.status.unwrap_or_default();
@@ -239,7 +252,7 @@ fn outage(acks: &Value, fault: i64, later: i64) -> Option<i64> {
     settled.then_some(end - fault)
 }
 
-fn pod(group: &Group<'_>, name: &str, url: &str) -> Value {
+fn pod(group: &Group<'_>, name: &str, url: &str, node: Option<&str>) -> Value {
     let secret = |key: &str| json!({"valueFrom": {"secretKeyRef": {"name": group.admin_secret(), "key": key}}});
     let mut user = secret("username");
     user["name"] = json!("TANDEM_USER");
@@ -251,6 +264,7 @@ fn pod(group: &Group<'_>, name: &str, url: &str) -> Value {
         "spec": {
             "automountServiceAccountToken": false,
             "terminationGracePeriodSeconds": 1,
+            "nodeSelector": node.map(|node| json!({"kubernetes.io/hostname": node})),
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "client", "image": IMAGE, "imagePullPolicy": "Never",

@@ -369,7 +369,7 @@ where
 
 /// The wall clock that all of the bed's processes share.
 pub fn now_millis() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+    tandem::clock::now().as_millisecond()
 }
 
 fn merge(base: &mut Value, change: &Value) {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Counts, LIMIT, clear,
+    Counts, FORGET_ADDRESSES, LIMIT, clear,
     figures::{Fault, Series},
     note,
     prober::{self, Prober},
@@ -112,7 +112,9 @@ impl<'a> Baseline<'a> {
         baseline.await_complete().await?;
         for path in Address::ALL {
             let url = url(path, &baseline.group, &baseline.pods);
-            baseline.clients.push(TestClient::start_with_url(&baseline.group, path, &url).await?);
+            baseline
+                .clients
+                .push(TestClient::start_with_url(&baseline.group, path, &url, None).await?);
         }
         Ok(baseline)
     }
@@ -120,12 +122,17 @@ impl<'a> Baseline<'a> {
     /// Brings every pod into the state of one that never failed, so that the kubelet's back-off is
     /// what a first failure meets: replaces those with restarts, the one that waits first.
     async fn refresh(&self) -> Result<()> {
+        let mut replaced = false;
         loop {
             let master = self.await_complete().await?;
             let standbys = self.pods.iter().filter(|pod| **pod != master);
             let Some(worn) = self.first_worn(standbys.chain([&master])).await? else { break };
             note(&format!("{}: {worn} is replaced ...", self.name));
             self.replace(&worn).await?;
+            replaced = true;
+        }
+        if replaced {
+            sleep(FORGET_ADDRESSES).await;
         }
         self.flows().await
     }

@@ -7,7 +7,10 @@ use nix::sys::signal::Signal;
 use tandem::broker::report::PromotionReport;
 use tokio::time::sleep;
 
-use super::{Counts, LIMIT, clear, figures::Fault, note, prober::Prober, service_address, settle};
+use super::{
+    Counts, FORGET_ADDRESSES, LIMIT, clear, figures::Fault, note, prober::Prober, service_address,
+    settle,
+};
 use crate::{Group, Lab, TestClient, bench::figures::Series, wait};
 
 /// The group's name in the results.
@@ -57,12 +60,14 @@ pub async fn measure(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
     for (kind, times) in faults.into_iter().filter(|(_, times)| *times > 0) {
         let mut series = Series::new(GROUP, kind.name());
         for number in 1..=times {
-            group.await_complete().await?;
             let fault = one(&group, &clients, service, kind).await?;
             note(&format!("{GROUP} {} {number}/{times}: {}", kind.name(), fault.line()));
             series.faults.push(fault);
+            group.await_complete().await?;
+            if matches!(kind, Kind::Delete) {
+                sleep(FORGET_ADDRESSES).await;
+            }
         }
-        group.await_complete().await?;
         settle(&clients, &mut accounts, &mut series).await?;
         all.push(series);
     }

@@ -36,8 +36,8 @@ const OBJECTS: &str = "brokerclusters,statefulsets,services,endpointslices,confi
 /// # Errors
 /// When the groups do not come up.
 pub async fn measure(lab: &Lab, clusters: usize) -> Result<Value> {
-    let group = groups(lab, clusters).await?;
     requests::count(lab, NAMESPACE).await?;
+    let group = groups(lab, clusters).await?;
     note(&format!("{GROUP}: {} s for everything to settle ...", SETTLE.as_secs()));
     sleep(SETTLE).await;
     let operator = operator(lab, clusters).await?;
@@ -78,11 +78,12 @@ async fn operator(lab: &Lab, clusters: usize) -> Result<Value> {
     note(&format!("{GROUP}: the operator, {} s ...", WATCHED.as_secs()));
     let before = (versions(lab)?, requests::counted(lab, Who::Operator)?, proc::cpu(&processes)?);
     let agents_before = requests::counted(lab, Who::Agents)?;
+    // Both have asked a lot while the groups came up: if that was not counted, nothing is.
+    ensure!(before.1 != Requests::default(), "no request of the operator was counted");
+    ensure!(agents_before != Requests::default(), "no request of the agents was counted");
     sleep(WATCHED).await;
     let counted = requests::counted(lab, Who::Operator)? - before.1;
     let agents = requests::counted(lab, Who::Agents)? - agents_before;
-    // A leader renews its Lease: if that was not counted, nothing was.
-    ensure!(counted.leases > 0, "the API server counted none of the operator's requests");
     let mut operator = json!({
         "clusters": clusters,
         "seconds": WATCHED.as_secs(),
@@ -174,7 +175,11 @@ fn changed(before: &[(String, String)], after: &[(String, String)]) -> Vec<Strin
 
 fn memory(memory: Memory) -> Value {
     let mib = |kib: u64| rounded(whole(kib) / 1024.0);
-    json!({"resident_mib": mib(memory.resident), "anonymous_mib": mib(memory.anonymous)})
+    json!({
+        "resident_mib": mib(memory.resident),
+        "anonymous_mib": mib(memory.anonymous),
+        "proportional_mib": mib(memory.proportional),
+    })
 }
 
 fn per_minute(requests: Requests) -> Value {
@@ -228,10 +233,11 @@ pub fn text(figures: &Value) -> String {
     let agents = ["master", "standby"].map(|role| {
         let agent = &figures["agents"][role];
         format!(
-            "agent of a {role}: {} MiB resident with its helper ({} anonymous), {} % CPU, \
-             {} looks at the lock a second\n",
-            agent["memory"]["resident_mib"],
-            agent["memory"]["anonymous_mib"],
+            "agent of a {role}: {} MiB resident ({} anonymous) and {} of its helper; \
+             {} % CPU, {} looks at the lock a second\n",
+            agent["memory_of_agent"]["resident_mib"],
+            agent["memory_of_agent"]["anonymous_mib"],
+            agent["memory_of_helper"]["resident_mib"],
             agent["cpu_percent"],
             agent["lock_probes_per_second"],
         )

@@ -1,8 +1,8 @@
 //! Greets an address again and again from the bed's network, to see when it leads to a broker.
 //!
 //! A broker speaks first on an `OpenWire` connection, so a probe connects and reads. Refused
-//! connections cost a broker nothing; those that it greets cost it a little, so once an address
-//! has come back it is greeted rarely.
+//! connections cost nobody anything; those that a broker accepts cost it a thread, so few wait at
+//! once, and once an address has come back it is greeted rarely.
 
 use std::{
     net::SocketAddr,
@@ -27,8 +27,12 @@ pub const PORT: u16 = 61616;
 const EAGER: Duration = Duration::from_millis(10);
 /// The same once the address has come back.
 const CALM: Duration = Duration::from_millis(100);
-/// A frozen broker's connections open and stay silent; probes overlap, so this delays nothing.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How many probes wait at once. All wait when packets vanish or a broker accepts and is silent.
+const MOST: usize = 4;
+/// How long a connection may take to open, on one machine.
+const OPEN: Duration = Duration::from_millis(100);
+/// How long it may stay silent: a starting broker is slow. A frozen one that is killed ends it.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// Greets one address until it is dropped.
 pub struct Prober {
@@ -103,12 +107,14 @@ async fn probe_forever(address: SocketAddr, seen: Arc<Mutex<Seen>>) {
     // Dropped with this task, and all probes under way with it.
     let mut probes = JoinSet::new();
     loop {
-        let noted = Arc::clone(&seen);
-        probes.spawn(async move {
-            let greeting = greets(address).await.then(now_millis);
-            locked(&noted).note(greeting);
-        });
         while probes.try_join_next().is_some() {}
+        if probes.len() < MOST {
+            let noted = Arc::clone(&seen);
+            probes.spawn(async move {
+                let greeting = greets(address).await.then(now_millis);
+                locked(&noted).note(greeting);
+            });
+        }
         let recovered = locked(&seen).recovered.is_some();
         sleep(if recovered { CALM } else { EAGER }).await;
     }
@@ -116,11 +122,11 @@ async fn probe_forever(address: SocketAddr, seen: Arc<Mutex<Seen>>) {
 
 /// Whether a broker greets at this address now.
 pub async fn greets(address: SocketAddr) -> bool {
-    matches!(timeout(PATIENCE, read_greeting(address)).await, Ok(Ok(())))
+    let Ok(Ok(stream)) = timeout(OPEN, TcpStream::connect(address)).await else { return false };
+    matches!(timeout(SILENT, read_greeting(&stream)).await, Ok(Ok(())))
 }
 
-async fn read_greeting(address: SocketAddr) -> Result<()> {
-    let stream = TcpStream::connect(address).await?;
+async fn read_greeting(stream: &TcpStream) -> Result<()> {
     let mut first = [0; GREETING_LENGTH];
     let mut filled = 0;
     while let Some(rest) = first.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -151,6 +157,26 @@ mod tests {
         seen.note(Some(30));
         seen.note(Some(40));
         assert_eq!(seen.recovered, Some(30));
+    }
+
+    /// What a listener that says this and closes is taken for.
+    fn judged(first: &'static [u8]) -> bool {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let broker = std::thread::spawn(move || {
+            std::io::Write::write_all(&mut listener.accept().unwrap().0, first).unwrap();
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let greets = runtime.block_on(greets(address));
+        broker.join().unwrap();
+        greets
+    }
+
+    #[test]
+    fn a_broker_is_known_by_its_first_bytes() {
+        assert!(judged(b"\0\0\x01\x52\x01ActiveMQ and more"));
+        assert!(!judged(b"HTTP/1.1 400 Bad Request"));
+        assert!(!judged(b"\0\0"));
     }
 
     #[test]

@@ -15,15 +15,19 @@ pub struct Memory {
     pub resident: u64,
     /// The part that no file backs, in KiB.
     pub anonymous: u64,
+    /// Resident, pages shared with others in equal parts, in KiB.
+    pub proportional: u64,
 }
 
-/// The memory of these processes together. What they share is counted for each.
+/// The memory of these processes together. What they share is counted for each, but for the
+/// proportional part.
 pub fn memory(processes: &[PodProcess]) -> Result<Memory> {
     let mut sum = Memory::default();
     for process in processes {
         let status = read(process, "status")?;
         sum.resident += kib(&status, "VmRSS:")?;
         sum.anonymous += kib(&status, "RssAnon:")?;
+        sum.proportional += kib(&read(process, "smaps_rollup")?, "\nPss:")?;
     }
     Ok(sum)
 }
@@ -43,8 +47,8 @@ fn read(process: &PodProcess, file: &str) -> Result<String> {
 }
 
 fn kib(status: &str, key: &str) -> Result<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    let number = line.and_then(|line| line.split_whitespace().next());
+    let rest = status.split_once(key).map(|(_, rest)| rest);
+    let number = rest.and_then(|rest| rest.split_whitespace().next());
     Ok(number.with_context(|| format!("no {key} in {status}"))?.parse()?)
 }
 

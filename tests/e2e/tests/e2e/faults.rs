@@ -24,7 +24,7 @@ fn repetitions(short: usize, full: usize) -> usize {
 }
 
 /// Waits until every client sends again, and tells how long each was cut off.
-async fn outages(clients: &[TestClient], fault: i64) -> Result<String> {
+pub async fn outages(clients: &[TestClient], fault: i64) -> Result<String> {
     let mut text = Vec::new();
     for client in clients {
         let millis = client.outage(fault, CEILING).await?;

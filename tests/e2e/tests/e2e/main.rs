@@ -6,6 +6,7 @@
 mod faults;
 mod input;
 mod lifecycle;
+mod nodes;
 mod record;
 mod rollout;
 
@@ -34,7 +35,7 @@ enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 18] = [
+const SCENARIOS: [(&str, Company, Run); 21] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -53,6 +54,7 @@ const SCENARIOS: [(&str, Company, Run); 18] = [
         record::repaired(lab).boxed_local()
     }),
     ("agents_may_write_nothing_else", Company::Beside, |lab| record::policy(lab).boxed_local()),
+    ("foreign_slice_is_named", Company::Beside, |lab| record::foreign_slice(lab).boxed_local()),
     ("foreign_objects_are_left_alone", Company::Beside, |lab| input::foreign(lab).boxed_local()),
     ("bad_input_is_refused_or_named", Company::Beside, |lab| input::bad(lab).boxed_local()),
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
@@ -71,6 +73,8 @@ const SCENARIOS: [(&str, Company, Run); 18] = [
     ("chart_upgrade_restarts_no_broker", Company::Alone, |lab| {
         lifecycle::chart_upgrade(lab).boxed_local()
     }),
+    ("node_lost", Company::Alone, |lab| nodes::lost(lab).boxed_local()),
+    ("node_cut_from_api_server", Company::Alone, |lab| nodes::cut_from_api(lab).boxed_local()),
 ];
 
 fn main() -> ExitCode {
@@ -119,7 +123,7 @@ fn prepare() -> anyhow::Result<(Lab, Runtime)> {
 
 fn carry_out(name: &str, run: Run, shared: &OnceLock<(Lab, Runtime)>) -> Result<(), Failed> {
     let (lab, runtime) = shared.get().ok_or("there is no bed")?;
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     let outcome = runtime.block_on(run(lab));
     let seconds = begun.elapsed().as_secs_f64();
     match outcome {

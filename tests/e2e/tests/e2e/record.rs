@@ -44,6 +44,26 @@ pub async fn repaired(lab: &Lab) -> Outcome {
     Ok(format!("epoch {higher} after three repairs; {account}"))
 }
 
+/// Another EndpointSlice on the Service is named, and forgotten when it is gone.
+pub async fn foreign_slice(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-slice").await?;
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {"name": "theirs", "namespace": group.namespace, "labels": {"kubernetes.io/service-name": "orders"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.9.9.9"]}],
+        "ports": [{"name": "openwire", "port": 61616}]
+    });
+    e2e::objects::apply(&lab.client, &slice).await?;
+    let message = group.await_condition("ServiceConverged", "False", "ForeignSlice").await?;
+    ensure!(message.contains("theirs"), "{message}");
+    let slices: Api<EndpointSlice> = Api::namespaced(lab.client.clone(), &group.namespace);
+    slices.delete("theirs", &DeleteParams::default()).await?;
+    group.await_condition("ServiceConverged", "True", "").await?;
+    group.remove().await?;
+    Ok("named, and forgotten when it was gone".to_owned())
+}
+
 /// A token of an agent's pod writes the record only as the admission policy says.
 pub async fn policy(lab: &Lab) -> Outcome {
     let group = Group::up(lab, "e2e-policy").await?;

@@ -1,0 +1,103 @@
+//! Nodes that are lost, or lose touch with the control plane.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Address, Group, Lab, TestClient, group::now_millis, wait};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use testbed::From;
+
+use crate::Outcome;
+
+/// The number of the node that a pod runs on.
+async fn node_of(group: &Group<'_>, pod: &str) -> Result<u8> {
+    let spec = group.pods().get(pod).await?.spec.context("a pod without spec")?;
+    let name = spec.node_name.context("a pod without node")?;
+    name.trim_start_matches('n').parse().with_context(|| format!("node {name}"))
+}
+
+/// Both kinds of clients, beside the standby: the master's node is about to fail.
+async fn clients_beside_the_standby(group: &Group<'_>, master: &str) -> Result<Vec<TestClient>> {
+    let node = format!("n{}", node_of(group, &group.other(master)).await?);
+    let start = Address::ALL.map(|address| TestClient::start_on(group, address, Some(&node)));
+    futures::future::try_join_all(start).await
+}
+
+/// The master's node loses its power. The store's lock is free as soon as the processes are dead,
+/// because the bed's volume is a directory of one kernel; on network storage its timeout comes first.
+pub async fn lost(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-node-lost").await?;
+    let (master, epoch) = group.await_master(0).await?;
+    let clients = clients_beside_the_standby(&group, &master).await?;
+    let node = lab.bed.node(node_of(&group, &master).await?)?;
+    let at = now_millis();
+    node.power_off()?;
+    let taken_over = take_over(&group, &clients, &master, epoch, at).await;
+    node.power_on()?;
+    let outages = taken_over?;
+    group.await_complete().await?;
+    let account = group.settle(&clients).await?;
+    group.remove().await?;
+    Ok(format!("{outages}; {account}"))
+}
+
+async fn take_over(
+    group: &Group<'_>,
+    clients: &[TestClient],
+    master: &str,
+    epoch: i64,
+    at: i64,
+) -> Result<String> {
+    let (next, _) = group.await_master(epoch).await?;
+    ensure!(next == group.other(master), "{next} took over from {master}");
+    crate::faults::outages(clients, at).await
+}
+
+/// The master's node loses the control plane only: the master serves on, is not evicted, and is not
+/// killed when the node is healed.
+pub async fn cut_from_api(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-node-cut").await?;
+    let (master, epoch) = group.await_master(0).await?;
+    let clients = clients_beside_the_standby(&group, &master).await?;
+    let broker = group.process(&master, "java").await?.process.pid();
+    let number = node_of(&group, &master).await?;
+    let node = lab.bed.node(number)?;
+    node.cut(From::Api)?;
+    let noticed = await_node_ready(lab, number, false).await;
+    node.heal()?;
+    noticed?;
+    await_node_ready(lab, number, true).await?;
+    group.await_complete().await?;
+    ensure!(group.record().await? == (Some(master.clone()), epoch), "the mastership moved");
+    ensure!(
+        group.process(&master, "java").await?.process.pid() == broker,
+        "the broker was restarted"
+    );
+    let mut text = Vec::new();
+    for client in &clients {
+        client.await_flow().await?;
+        text.push(format!(
+            "{} {} ms",
+            client.address.as_str(),
+            client.stats().await?["longestGapMillis"]
+        ));
+    }
+    let account = group.settle(&clients).await?;
+    group.remove().await?;
+    Ok(format!("longest silence: {}; {account}", text.join(", ")))
+}
+
+/// Waits until the API server's view of a node is so.
+async fn await_node_ready(lab: &Lab, number: u8, ready: bool) -> Result<()> {
+    let nodes: Api<Node> = Api::all(lab.client.clone());
+    let name = format!("n{number}");
+    wait::until(&format!("{name} Ready={ready}"), Duration::from_secs(180), async || {
+        let status = nodes.get(&name).await?.status.unwrap_or_default();
+        let condition =
+            status.conditions.unwrap_or_default().into_iter().find(|c| c.type_ == "Ready");
+        let now = condition.map(|c| c.status).unwrap_or_default();
+        Ok(if (now == "True") == ready { Ok(()) } else { Err(now) })
+    })
+    .await
+}
