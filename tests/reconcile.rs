@@ -245,7 +245,7 @@ async fn a_field_that_the_spec_drops_goes_from_the_children() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_with_a_foreign_owner_is_not_ours() {
+async fn objects_of_somebody_else_are_left_alone_and_named() {
     for (resource, name, object) in [
         ("services", "orders", json!({"spec": {"selector": {"app": "x"}, "ports": [{"port": 1}]}})),
         ("services", "orders-pods", json!({"spec": {"ports": [{"port": 1}]}})),
