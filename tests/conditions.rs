@@ -51,7 +51,7 @@ async fn a_missing_secret_or_key_is_named() {
     world.rounds(1).await;
     assert!(world.message("ConfigurationValid").contains("no key password"));
     world.state().store.change(&World::at("secrets", "boss"), |secret| {
-        secret["data"]["password"] = json!("cGFzcw==")
+        secret["data"]["password"] = json!("cGFzcw==");
     });
     world.settle().await;
     assert_eq!(world.condition("ConfigurationValid"), "True Accepted");
@@ -152,7 +152,7 @@ async fn a_pass_on_an_outdated_cache_announces_nothing_twice_and_overwrites_no_n
     let (events, status) = (world.events(), world.status());
     for changes in 1..30 {
         // Only the cluster itself is read from the cache.
-        world.state().lag = behind(changes, 1);
+        world.state().lag = Some(behind(changes, 1));
         world.pass().await.unwrap().unwrap();
         assert_eq!(world.events(), events, "{changes} behind");
         assert_eq!(world.status(), status, "{changes} behind");
@@ -164,7 +164,7 @@ async fn a_late_status_does_not_reach_the_next_cluster_of_the_same_name() {
     let world = World::settled(SPEC).await;
     world.delete();
     world.create(SPEC);
-    world.state().lag = behind(2, 1);
+    world.state().lag = Some(behind(2, 1));
     world.pass().await.unwrap().unwrap();
     assert_eq!(world.status().conditions, Vec::new());
 }
@@ -176,14 +176,14 @@ async fn a_pod_that_is_replaced_between_the_look_and_its_label_is_no_error() {
         let State { store, group, lag, .. } = &mut *world.state();
         let pod = World::at("pods", "orders-1");
         store.change(&pod, |pod| {
-            pod["metadata"]["labels"]["tandem-operator.io/role"] = json!("master")
+            pod["metadata"]["labels"]["tandem-operator.io/role"] = json!("master");
         });
         let then = store.version();
         group.end(store, &pod);
         for _ in 0..4 {
             group.tick(store);
         }
-        *lag = behind(store.version() - then, 2);
+        *lag = Some(behind(store.version() - then, 2));
     }
     world.forget();
     world.pass().await.unwrap().unwrap();

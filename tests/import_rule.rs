@@ -1,5 +1,7 @@
 //! Who may import whom, as `src/lib.rs` says, and how long a file may be.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
 use std::{
     collections::BTreeSet,
     fs,

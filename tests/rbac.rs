@@ -1,6 +1,13 @@
 //! What the operator does with the API server is what its rules allow, and its rules allow nothing
 //! that it does not do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on ends"
+)]
+
 mod support;
 
 use std::{collections::BTreeSet, time::Duration};

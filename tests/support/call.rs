@@ -117,18 +117,16 @@ impl Call {
 
     /// Whether a list asks for this object.
     pub fn selects(&self, path: &str, object: &Value) -> bool {
-        let mut parts = path.rsplit('/');
-        let name = parts.next();
-        let prefix = format!("/namespaces/{}/", self.namespace);
-        let group = format!("/{}/", self.group);
-        parts.next() == Some(&self.resource)
-            && (self.namespace.is_empty() || path.contains(&prefix))
-            && (self.group.is_empty() || path.contains(&group))
+        let Some((rest, name)) = path.rsplit_once('/') else { return false };
+        let Some((rest, resource)) = rest.rsplit_once('/') else { return false };
+        resource == self.resource
+            && (self.namespace.is_empty() || rest.rsplit('/').next() == Some(&self.namespace))
+            && (self.group.is_empty() || rest.split('/').nth(2) == Some(&self.group))
             && terms(self.query.get("labelSelector"))
                 .all(|(key, value)| object["metadata"]["labels"][&key] == value)
             && terms(self.query.get("fieldSelector")).all(|(key, value)| {
                 assert_eq!(key, "metadata.name", "this field selector is not modelled");
-                name == Some(&value)
+                name == value
             })
     }
 }

@@ -18,7 +18,7 @@ use super::{
     call::{Asked, Call},
     group::Group,
     kinds,
-    store::{Objects, Refusal, Store, refusal},
+    store::{Objects, Refusal, Store, Stored, refusal},
 };
 
 /// When a write fails.
@@ -55,13 +55,13 @@ pub struct Fault {
 pub type Lag = Box<dyn FnMut() -> usize + Send>;
 
 /// So many reads see the state of so many changes ago.
-pub fn behind(changes: usize, reads: usize) -> Option<Lag> {
+pub fn behind(changes: usize, reads: usize) -> Lag {
     let mut left = reads;
-    Some(Box::new(move || {
+    Box::new(move || {
         let lags = left > 0;
         left = left.saturating_sub(1);
         if lags { changes } else { 0 }
-    }))
+    })
 }
 
 /// A standing refusal of writes of a resource.
@@ -87,7 +87,7 @@ pub struct State {
     pub refuse: Option<Refuse>,
     pub hangs: bool,
     pub latency: Option<Latency>,
-    /// The revisions that the StatefulSet's template had, one after the other.
+    /// The revisions that the `StatefulSet`'s template had, one after the other.
     pub templates: Vec<String>,
     /// Deletions of pods that were not safe.
     pub wrongs: Vec<String>,
@@ -150,7 +150,7 @@ impl FakeApi {
             Some(How::Dropped) => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
             Some(How::Error) => Ok(failure(&refusal(500, "InternalError", "injected"))),
             None => Ok(match outcome {
-                Ok(Some(object)) => answer(200, &object),
+                Ok(Some(text)) => answer(200, text),
                 Ok(None) => silence(),
                 Err(refused) => failure(&refused),
             }),
@@ -164,22 +164,19 @@ impl FakeApi {
 }
 
 /// An object, a watch on which nothing happens, or a refusal.
-type Outcome = Result<Option<Value>, Refusal>;
+type Outcome = Result<Option<String>, Refusal>;
 
-fn answer(code: u16, object: &Value) -> Answer {
-    let body =
-        Full::new(Bytes::from(object.to_string())).map_err(|never| match never {}).boxed_unsync();
+fn answer(code: u16, text: String) -> Answer {
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync();
     Response::builder().status(code).body(body).unwrap()
 }
 
 fn failure(refused: &Refusal) -> Answer {
-    answer(
-        refused.code,
-        &json!({
-            "kind": "Status", "apiVersion": "v1", "status": "Failure",
-            "code": refused.code, "reason": refused.reason, "message": refused.message,
-        }),
-    )
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "code": refused.code, "reason": refused.reason, "message": refused.message,
+    });
+    answer(refused.code, status.to_string())
 }
 
 /// A watch on which nothing happens.
@@ -218,28 +215,27 @@ impl State {
         }
     }
 
-    fn read(&mut self, call: &Call) -> Result<Value, Refusal> {
+    fn read(&mut self, call: &Call) -> Result<String, Refusal> {
         let objects = self.seen();
         if call.name.is_some() {
-            let object = objects.get(&call.path);
-            return object
-                .map(|object| (**object).clone())
+            return objects
+                .get(&call.path)
+                .map(|object| object.text().to_owned())
                 .ok_or_else(|| refusal(404, "NotFound", format!("{} not found", call.path)));
         }
         let kind = kinds::of(&call.resource);
-        let items: Vec<Value> = objects
-            .iter()
-            .filter(|(path, object)| call.selects(path, object))
-            .map(|(_, object)| (**object).clone())
-            .collect();
-        let version = self.store.version().to_string();
-        Ok(json!({
-            "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
-            "metadata": {"resourceVersion": version}, "items": items,
-        }))
+        let items = objects.iter().filter(|(path, object)| call.selects(path, object));
+        let items: Vec<&str> = items.map(|(_, object)| object.text()).collect();
+        Ok(format!(
+            r#"{{"kind":"{}List","apiVersion":"{}","metadata":{{"resourceVersion":"{}"}},"items":[{}]}}"#,
+            kind.name,
+            kind.api_version,
+            self.store.version(),
+            items.join(",")
+        ))
     }
 
-    fn write(&mut self, call: &Call) -> Result<Value, Refusal> {
+    fn write(&mut self, call: &Call) -> Result<String, Refusal> {
         if let Some(refuse) = self.refuse.as_ref().filter(|refuse| refuse.resource == call.resource)
         {
             let reason = if refuse.code == 403 { "Forbidden" } else { "Invalid" };
@@ -253,17 +249,17 @@ impl State {
             "DELETE" => self.delete(call)?,
             method => panic!("the fake API server knows no {method} with {}", call.content_type),
         };
-        Ok((*object).clone())
+        Ok(object.text().to_owned())
     }
 
-    fn create(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+    fn create(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         let name =
             call.body["metadata"]["name"].as_str().expect("generated names are not modelled");
         let path = format!("{}/{name}", call.path);
         self.store.create(&path, call.manager(), call.body.clone())
     }
 
-    fn put(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+    fn put(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         assert!(call.subresource.is_none(), "PUT of a subresource is not modelled");
         let version = call.body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         assert!(
@@ -280,7 +276,7 @@ impl State {
         self.store.replace(&call.path, call.manager(), call.body.clone())
     }
 
-    fn apply(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+    fn apply(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         let mut config = call.body.clone();
         if call.subresource.as_deref() == Some("status") {
             let Some(live) = self.store.get(&call.path) else {
@@ -311,7 +307,7 @@ impl State {
         Ok(object)
     }
 
-    fn patch(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+    fn patch(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         assert!(
             matches!(call.resource.as_str(), "pods" | "events"),
             "merge patches of {} are not modelled",
@@ -329,7 +325,7 @@ impl State {
         self.store.replace(&call.path, call.manager(), object)
     }
 
-    fn delete(&mut self, call: &Call) -> Result<Arc<Value>, Refusal> {
+    fn delete(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         let Some(live) = self.store.get(&call.path) else {
             return Err(refusal(404, "NotFound", format!("{} not found", call.path)));
         };

@@ -167,16 +167,16 @@ fn merge_list(kind: &str, path: &Path, live: &mut Value, items: &[Value], keys: 
 
 /// Takes a field out; maps that become empty by that go too.
 pub fn remove(kind: &str, object: &mut Value, path: &[Step]) {
-    remove_below(kind, &mut Vec::new(), object, path);
+    remove_below(kind, &Path::new(), object, path);
 }
 
-fn remove_below(kind: &str, done: &mut Path, value: &mut Value, rest: &[Step]) {
+fn remove_below(kind: &str, done: &Path, value: &mut Value, rest: &[Step]) {
     let Some((first, rest)) = rest.split_first() else { return };
     let at = child(done, first.clone());
     match (first, value) {
         (Step::Field(name), Value::Object(map)) => {
             if let Some(value) = map.get_mut(name).filter(|_| !rest.is_empty()) {
-                remove_below(kind, &mut at.clone(), value, rest);
+                remove_below(kind, &at, value, rest);
             }
             if rest.is_empty() || map.get(name).is_some_and(is_empty) {
                 map.remove(name);
@@ -190,7 +190,7 @@ fn remove_below(kind: &str, done: &mut Path, value: &mut Value, rest: &[Step]) {
             if rest.is_empty() {
                 items.remove(index);
             } else {
-                remove_below(kind, &mut at.clone(), &mut items[index], rest);
+                remove_below(kind, &at, &mut items[index], rest);
             }
         }
         _ => {}

@@ -1,4 +1,4 @@
-//! What Kubernetes and the nodes do, one small step per tick: the StatefulSet's pods, their
+//! What Kubernetes and the nodes do, one small step per tick: the `StatefulSet`'s pods, their
 //! brokers, the lock, the agents' record, garbage collection.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -13,7 +13,7 @@ use tandem::{
     },
 };
 
-use super::store::{Store, path};
+use super::store::{Store, Stored, path};
 
 /// What a pod's broker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Group {
     /// Begins the end of a pod.
     pub fn end(&mut self, store: &mut Store, path: &str) {
         store.change(path, |pod| {
-            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         });
         if let Some(broker) = self.brokers.values_mut().find(|broker| broker.path == path) {
             broker.phase = Phase::Ending;
@@ -118,12 +118,13 @@ impl Group {
         let missing = usize::try_from(replicas).unwrap().saturating_sub(self.brokers.len());
         match victim.phase {
             Phase::Pending | Phase::Crashed | Phase::Ending => Ok(()),
+            Phase::Starting if master.is_some() => Ok(()),
+            Phase::Starting => Err("nobody serves".into()),
             Phase::Promoting => Err("it is being promoted".into()),
             Phase::Master if waiting == 0 && replicas > 1 => {
                 Err("it is the master and no standby waits".into())
             }
-            Phase::Starting | Phase::Waiting if master.is_none() => Err("nobody serves".into()),
-            Phase::Starting => Ok(()),
+            Phase::Waiting if master.is_none() => Err("nobody serves".into()),
             Phase::Master | Phase::Waiting if missing > 0 => {
                 Err(format!("{missing} other pods are missing"))
             }
@@ -131,14 +132,6 @@ impl Group {
                 idle.map_or(Ok(()), |idle| Err(format!("{} is {:?}", idle.pod, idle.phase)))
             }
         }
-    }
-
-    fn set_container(&self, store: &mut Store, broker: &Broker) {
-        let state = match broker.phase {
-            Phase::Pending => json!({"waiting": {"reason": "ContainerCreating"}}),
-            _ => json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}),
-        };
-        set_state(store, &broker.path, &state);
     }
 
     fn advance(&mut self, store: &mut Store) {
@@ -177,7 +170,8 @@ impl Group {
             };
             if next != broker.phase {
                 broker.phase = next;
-                self.set_container(store, &broker);
+                let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+                set_state(store, &broker.path, &running);
                 self.brokers.insert(broker.uid.clone(), broker);
             }
         }
@@ -214,9 +208,9 @@ impl Group {
         store.replace(&record, labels::AGENT, next).expect("the agent's write");
     }
 
-    /// The StatefulSet controller, for `OnDelete` and `Parallel`.
+    /// The `StatefulSet` controller, for `OnDelete` and `Parallel`.
     fn make(&mut self, store: &mut Store) {
-        for (set_path, set) in store.list("statefulsets") {
+        for (_, set) in store.list("statefulsets") {
             let name = text(&set, "/metadata/name");
             let replicas = set["spec"]["replicas"].as_i64().unwrap_or(1);
             for ordinal in 0..replicas {
@@ -225,7 +219,7 @@ impl Group {
                     self.make_pod(store, &set, &path, ordinal);
                 }
             }
-            let owned = |pod: &Arc<Value>| {
+            let owned = |pod: &Arc<Stored>| {
                 pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"]
             };
             let pods = store.list("pods");
@@ -238,7 +232,6 @@ impl Group {
                     self.end(store, path);
                 }
             }
-            drop(set_path);
         }
     }
 

@@ -18,7 +18,7 @@ use super::store::{Refusal, refusal};
 
 pub struct Kind {
     pub resource: &'static str,
-    pub kind: &'static str,
+    pub name: &'static str,
     pub api_version: &'static str,
     /// Whether the fake follows who owns its fields.
     owned: bool,
@@ -36,8 +36,8 @@ const fn kind(
     parse: fn(Value) -> Result<(), serde_json::Error>,
     fixed: &'static [&'static str],
 ) -> Kind {
-    let [resource, kind, api_version] = names;
-    Kind { resource, kind, api_version, owned, parse, fixed }
+    let [resource, name, api_version] = names;
+    Kind { resource, name, api_version, owned, parse, fixed }
 }
 
 const KINDS: [Kind; 15] = [
@@ -122,7 +122,7 @@ pub fn spec_of(object: &Value) -> Value {
 /// Refuses what the type cannot hold, as the API server does.
 pub fn check(path: &str, object: &Value) -> Result<(), Refusal> {
     let kind = of_path(path);
-    if object["kind"] != kind.kind || object["apiVersion"] != kind.api_version {
+    if object["kind"] != kind.name || object["apiVersion"] != kind.api_version {
         return Err(refusal(
             400,
             "BadRequest",
@@ -142,14 +142,14 @@ pub fn check(path: &str, object: &Value) -> Result<(), Refusal> {
 /// Refuses changes of what is fixed once an object exists.
 pub fn check_update(path: &str, old: &Value, new: &Value) -> Result<(), Refusal> {
     let kind = of_path(path);
-    if kind.kind == "ConfigMap" && old["immutable"] != true {
+    if kind.name == "ConfigMap" && old["immutable"] != true {
         return Ok(());
     }
     match kind.fixed.iter().find(|field| old.pointer(field) != new.pointer(field)) {
         Some(field) => Err(refusal(
             422,
             "Invalid",
-            format!("{} {path} is invalid: {field}: field is immutable", kind.kind),
+            format!("{} {path} is invalid: {field}: field is immutable", kind.name),
         )),
         None => Ok(()),
     }
@@ -159,10 +159,10 @@ pub fn check_update(path: &str, old: &Value, new: &Value) -> Result<(), Refusal>
 pub fn defaults(path: &str, object: &mut Value, number: u64) {
     let kind = of_path(path);
     if object["kind"].is_null() {
-        object["kind"] = json!(kind.kind);
+        object["kind"] = json!(kind.name);
         object["apiVersion"] = json!(kind.api_version);
     }
-    match kind.kind {
+    match kind.name {
         "Service" => service(object, number),
         "StatefulSet" => stateful_set(object),
         "EndpointSlice" => {

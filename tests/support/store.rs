@@ -1,12 +1,43 @@
 //! The objects of the fake API server, with versions, uids, owners and their history.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::{Value, json};
 
 use super::{fields::Owners, kinds};
 
-pub type Objects = BTreeMap<String, Arc<Value>>;
+/// An object of one version; its text is made once, for all who read it.
+#[derive(Debug)]
+pub struct Stored {
+    value: Value,
+    text: OnceLock<String>,
+}
+
+impl Stored {
+    pub fn text(&self) -> &str {
+        self.text.get_or_init(|| self.value.to_string())
+    }
+}
+
+impl Deref for Stored {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+pub type Objects = BTreeMap<String, Arc<Stored>>;
 
 /// An answer other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +67,7 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn get(&self, path: &str) -> Option<Arc<Value>> {
+    pub fn get(&self, path: &str) -> Option<Arc<Stored>> {
         self.objects.get(path).cloned()
     }
 
@@ -51,11 +82,10 @@ impl Store {
     }
 
     /// Objects of a collection, in name order.
-    pub fn list(&self, resource: &str) -> Vec<(String, Arc<Value>)> {
-        let part = format!("/{resource}/");
+    pub fn list(&self, resource: &str) -> Vec<(String, Arc<Stored>)> {
         self.objects
             .iter()
-            .filter(|(path, _)| path.contains(&part))
+            .filter(|(path, _)| path.rsplit('/').nth(1) == Some(resource))
             .map(|(p, o)| (p.clone(), Arc::clone(o)))
             .collect()
     }
@@ -70,7 +100,7 @@ impl Store {
         path: &str,
         manager: &str,
         mut object: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    ) -> Result<Arc<Stored>, Refusal> {
         if self.objects.contains_key(path) {
             return Err(refusal(409, "AlreadyExists", format!("{path} already exists")));
         }
@@ -84,7 +114,7 @@ impl Store {
         }
         let mut owners = Owners::default();
         if kinds::is_owned(path) {
-            owners.updated(kinds::of_path(path).kind, manager, &json!({}), &unversioned(&object));
+            owners.updated(kinds::of_path(path).name, manager, &json!({}), &unversioned(&object));
         }
         self.adopt(path, &mut object)?;
         self.owners.insert(path.to_owned(), owners);
@@ -109,7 +139,7 @@ impl Store {
         path: &str,
         manager: &str,
         mut object: Value,
-    ) -> Result<Arc<Value>, Refusal> {
+    ) -> Result<Arc<Stored>, Refusal> {
         let Some(old) = self.get(path) else {
             return Err(refusal(404, "NotFound", format!("{path} not found")));
         };
@@ -123,13 +153,13 @@ impl Store {
         for field in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
             object["metadata"][field] = old["metadata"][field].clone();
         }
-        if object == *old {
+        if object == **old {
             return Ok(old);
         }
         if kinds::is_owned(path) {
             let owners = self.owners.entry(path.to_owned()).or_default();
             owners.updated(
-                kinds::of_path(path).kind,
+                kinds::of_path(path).name,
                 manager,
                 &unversioned(&old),
                 &unversioned(&object),
@@ -148,11 +178,11 @@ impl Store {
         path: &str,
         by: (&str, bool),
         config: &Value,
-    ) -> Result<(Arc<Value>, bool), Refusal> {
+    ) -> Result<(Arc<Stored>, bool), Refusal> {
         let (manager, force) = by;
-        let kind = kinds::of_path(path).kind;
+        let kind = kinds::of_path(path).name;
         let old = self.get(path);
-        let live = old.as_deref().cloned().unwrap_or_else(|| json!({"metadata": {}}));
+        let live = old.as_ref().map_or_else(|| json!({"metadata": {}}), |old| old.value.clone());
         for field in ["uid", "resourceVersion"] {
             let given = config["metadata"][field].as_str();
             if given.is_some_and(|given| live["metadata"][field] != given) {
@@ -182,7 +212,7 @@ impl Store {
             for field in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
                 object["metadata"][field] = old["metadata"][field].clone();
             }
-            if object == *old {
+            if object == **old {
                 self.owners.insert(path.to_owned(), owners);
                 return Ok((old, false));
             }
@@ -202,7 +232,7 @@ impl Store {
         let Some(old) = self.get(path) else { return };
         let mut object = (*old).clone();
         change(&mut object);
-        if object != *old {
+        if object != **old {
             if kinds::spec_of(&object) != kinds::spec_of(&old) {
                 object["metadata"]["generation"] =
                     json!(old["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
@@ -211,16 +241,16 @@ impl Store {
         }
     }
 
-    pub fn remove(&mut self, path: &str) -> Option<Arc<Value>> {
+    pub fn remove(&mut self, path: &str) -> Option<Arc<Stored>> {
         let old = Arc::make_mut(&mut self.objects).remove(path)?;
         self.owners.remove(path);
         self.history.push(Arc::clone(&self.objects));
         Some(old)
     }
 
-    fn commit(&mut self, path: &str, mut object: Value) -> Arc<Value> {
+    fn commit(&mut self, path: &str, mut object: Value) -> Arc<Stored> {
         object["metadata"]["resourceVersion"] = json!((self.history.len() + 1).to_string());
-        let object = Arc::new(object);
+        let object = Arc::new(Stored { value: object, text: OnceLock::new() });
         Arc::make_mut(&mut self.objects).insert(path.to_owned(), Arc::clone(&object));
         self.history.push(Arc::clone(&self.objects));
         object

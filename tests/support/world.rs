@@ -30,7 +30,7 @@ use super::{
     agents::FakeAgents,
     fake_api::{FakeApi, State},
     group::{NAMESPACE, Phase},
-    store::path,
+    store::{Stored, path},
 };
 
 /// The most rounds of a pass and a tick that anything may take to settle.
@@ -41,7 +41,7 @@ pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {
 pub struct World {
     pub api: FakeApi,
     context: Mutex<Arc<Context<FakeAgents>>>,
-    cache: Mutex<Option<Arc<Value>>>,
+    cache: Mutex<Option<Arc<Stored>>>,
 }
 
 impl World {
@@ -82,7 +82,7 @@ impl World {
         path(resource, NAMESPACE, name)
     }
 
-    pub fn get(&self, resource: &str, name: &str) -> Option<Arc<Value>> {
+    pub fn get(&self, resource: &str, name: &str) -> Option<Arc<Stored>> {
         self.state().store.get(&Self::at(resource, name))
     }
 
@@ -142,12 +142,12 @@ impl World {
     }
 
     /// The cluster in the operator's cache, which may lag but never goes back.
-    fn cached(&self) -> Option<Arc<Value>> {
+    fn cached(&self) -> Option<Arc<Stored>> {
         let path = Self::at("brokerclusters", "orders");
         let mut cache = self.cache.lock().unwrap();
         let mut state = self.state();
         let seen = if cache.is_some() { state.seen() } else { state.store.now() };
-        let version = |object: &Value| {
+        let version = |object: &Stored| {
             object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap()
         };
         let object = seen.get(&path).cloned();
