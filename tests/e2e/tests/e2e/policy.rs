@@ -63,11 +63,11 @@ impl Agents {
         {
             let uid = agents.pod(lab, NAMESPACE, pod, account).await?;
             agents.uids.insert(pod.to_owned(), uid);
-            agents.client(lab, pod, NAMESPACE, account, Some(pod)).await?;
+            agents.client(lab, pod, (NAMESPACE, account), Some(pod)).await?;
         }
         agents.pod(lab, ELSEWHERE, "orders-0", "orders-agent").await?;
-        agents.client(lab, "elsewhere", ELSEWHERE, "orders-agent", Some("orders-0")).await?;
-        agents.client(lab, "unbound", NAMESPACE, "orders-agent", None).await?;
+        agents.client(lab, "elsewhere", (ELSEWHERE, "orders-agent"), Some("orders-0")).await?;
+        agents.client(lab, "unbound", (NAMESPACE, "orders-agent"), None).await?;
         Ok(agents)
     }
 
@@ -117,8 +117,7 @@ impl Agents {
         &mut self,
         lab: &Lab,
         name: &str,
-        namespace: &str,
-        account: &str,
+        (namespace, account): (&str, &str),
         pod: Option<&str>,
     ) -> Result<()> {
         let pods: Api<Pod> = Api::namespaced(lab.client.clone(), namespace);
