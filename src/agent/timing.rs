@@ -51,6 +51,7 @@ impl Timing {
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
             Deadline::Record => Duration::from_secs(2),
+            Deadline::Linger => Duration::from_millis(1200),
             Deadline::Exit => Duration::from_secs(3),
         }
     }

@@ -27,10 +27,10 @@ use crate::{
 /// attempts and wait 30 s for a vanished node to answer.
 const OPENWIRE_LIST: &str =
     "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
-const OPENWIRE_ADDRESS: &str = "?connectionTimeout=2000&wireFormat.maxInactivityDuration=10000";
+const OPENWIRE_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=10000";
 /// The same for Qpid JMS.
 const AMQP_LIST: &str = "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
-const AMQP_ADDRESS: &str = "?transport.connectTimeout=2000&amqp.idleTimeout=10000";
+const AMQP_ADDRESS: &str = "?transport.connectTimeout=1000&amqp.idleTimeout=10000";
 
 /// What a pass came to.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,9 @@
 //!   Again whenever the record is seen not to name it while all three still hold.
 //! * **Empty record**: the pod was told to end, its child is gone, it began a promotion, and no newer
 //!   epoch came within 2 s of the child's end.
-//! * **Exit**: the pod was told to end and no child is left.
+//! * **Exit**: the pod was told to end and no child is left; after a promotion, once the clients have
+//!   been led elsewhere too: while the pod is there it refuses connections, afterwards its address
+//!   swallows them.
 //!
 //! The caller owes one thing: views of the lock, the greeting and the log that are older than the
 //! child's start, or that belong to a child before it, are not passed in.
@@ -290,7 +292,7 @@ fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
     if view == RecordView::Newer && !matches!(state.phase, Phase::Master(_)) {
         state.claimed = false;
         if state.phase == Phase::Ending {
-            exit(state, acts);
+            acts.extend([Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
         }
     }
 }
@@ -338,7 +340,7 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
             kill(state, ExitReason::PodStopped, acts);
         }
         (Deadline::Record, Phase::Ending) => acts.push(Act::EmptyRecord),
-        (Deadline::Exit, Phase::Ending) => exit(state, acts),
+        (Deadline::Linger | Deadline::Exit, Phase::Ending) => exit(state, acts),
         _ => {}
     }
 }

@@ -323,10 +323,13 @@ mod end {
     }
 
     #[test]
-    fn a_recorded_pod_ends_as_soon_as_a_newer_epoch_is_seen() {
+    fn a_recorded_pod_ends_once_nodes_have_followed_a_newer_epoch() {
         let ending = ended(step(master(), Input::Terminate).0);
         assert_eq!(step(ending.clone(), Input::Record(RecordView::Ours)).1, []);
-        assert_eq!(step(ending, Input::Record(RecordView::Newer)).1, [Act::Exit]);
+        let (lingering, acts) = step(ending, Input::Record(RecordView::Newer));
+        assert_eq!(acts, [Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
+        assert_eq!(step(lingering.clone(), passed(Deadline::Linger)).1, [Act::Exit]);
+        assert_eq!(step(lingering, passed(Deadline::Exit)).1, [Act::Exit]);
     }
 
     #[test]
@@ -372,6 +375,7 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Health),
         Just(Deadline::StopGrace),
         Just(Deadline::Record),
+        Just(Deadline::Linger),
         Just(Deadline::Exit),
     ]
 }

@@ -124,6 +124,9 @@ pub enum Deadline {
     StopGrace,
     /// 2 s after the child's end: a standby has written the record by then.
     Record,
+    /// 1.2 s after a newer epoch was seen: nodes have followed the record by then. kube-proxy takes up
+    /// to 1 s (`minSyncPeriod`) when something else has just changed.
+    Linger,
     /// 3 s after the child's end: the container ends, whatever became of the record.
     Exit,
 }

@@ -42,10 +42,10 @@ pub struct Counts {
     pub single: usize,
 }
 
-/// After a pod got a new address: Java remembers the address behind a name for 30 s. Within that
+/// After a pod got a new address: DNS and the clients remember the old one for 5 s each. Within that
 /// time clients with a list of brokers look for the new pod at its old address, and the next fault
 /// would measure that.
-const FORGET_ADDRESSES: Duration = Duration::from_secs(40);
+const FORGET_ADDRESSES: Duration = Duration::from_secs(15);
 
 /// A line about what is going on.
 fn note(text: &str) {
