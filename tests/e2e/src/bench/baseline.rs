@@ -36,7 +36,7 @@ const STOCK_POLL: Duration = Duration::from_secs(10);
 /// What a broker logs while it waits for the lock.
 const WAITS: &str = "is now in slave mode waiting a lock to be acquired";
 /// The options that Tandem publishes: clients behave alike, only the brokers differ.
-const OF_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=10000";
+const OF_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
 const OF_LIST: &str =
     "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
 
