@@ -200,9 +200,11 @@ fn object(value: &Value) -> Result<DynamicObject> {
     Ok(serde_json::from_value(value)?)
 }
 
-/// RFC 7386.
+/// RFC 7386; no patch changes nothing.
 fn merged(base: &Value, patch: &Value) -> Value {
     let mut base = base.clone();
-    e2e::group::merge(&mut base, patch);
+    if !patch.is_null() {
+        e2e::group::merge(&mut base, patch);
+    }
     base
 }
