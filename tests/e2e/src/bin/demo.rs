@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use e2e::{Group, Lab, TestClient};
+use anyhow::Result;
+use e2e::{Group, Lab, TestClient, wait};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use testbed::progress;
@@ -68,20 +68,20 @@ async fn demo(lab: &Lab) -> Result<()> {
 
 /// What the new master's agent tells, in milliseconds after the kill.
 async fn timeline(group: &Group<'_>, master: &str, killed: i64) -> Result<Vec<(i64, String)>> {
-    let promotion =
-        group.report(master).await?.promotion.context("the new master tells no promotion")?;
-    let mut events = vec![
+    let what = "the new master tells its promotion";
+    let (promotion, recorded) = wait::until(what, Duration::from_secs(10), async || {
+        let told = group.report(master).await?.promotion;
+        let both = told.and_then(|promotion| promotion.recorded.map(|at| (promotion, at)));
+        Ok(both.ok_or_else(|| "the record is not written yet".to_owned()))
+    })
+    .await?;
+    let after = |at: jiff::Timestamp| at.as_millisecond() - killed;
+    Ok(vec![
         (0, "the master is killed".to_owned()),
-        (promotion.lock_taken.as_millisecond() - killed, format!("{master} has the lock")),
-        (promotion.greeted.as_millisecond() - killed, format!("{master} greets clients")),
-    ];
-    if let Some(recorded) = promotion.recorded {
-        events.push((
-            recorded.as_millisecond() - killed,
-            "the record is written: the Service follows".to_owned(),
-        ));
-    }
-    Ok(events)
+        (after(promotion.lock_taken), format!("{master} has the lock")),
+        (after(promotion.greeted), format!("{master} greets clients")),
+        (after(recorded), "the record is written: the Service follows".to_owned()),
+    ])
 }
 
 fn look_around() {
