@@ -139,6 +139,11 @@ impl Observed {
         self.pods.iter().find(|pod| pod.name == name)
     }
 
+    /// Whether the record leads clients to this pod, and to it alone.
+    pub fn record_leads_to(&self, name: &str) -> bool {
+        self.pod(name).zip(self.record.as_ref()).is_some_and(|(pod, record)| record.leads_to(pod))
+    }
+
     /// A live child, by kind and name.
     pub fn child(&self, kind: Kind, name: &str) -> Option<&Value> {
         self.children.get(&(kind, name.to_owned()))

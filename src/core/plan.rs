@@ -139,10 +139,7 @@ fn look_again(
     group: &Group,
 ) -> Duration {
     let converged = match group {
-        Group::Serving(master) => observed
-            .pod(master)
-            .zip(observed.record.as_ref())
-            .is_some_and(|(pod, record)| record.leads_to(pod)),
+        Group::Serving(master) => observed.record_leads_to(master),
         Group::Dead | Group::InTransit(_) => false,
     };
     match rollout {

@@ -151,11 +151,7 @@ fn service_converged(observed: &Observed, findings: &Findings) -> Verdict {
     let Group::Serving(master) = &findings.group else {
         return verdict(false, Reason::NoMaster, "no master serves at the moment".to_owned());
     };
-    let leads = observed
-        .pod(master)
-        .zip(observed.record.as_ref())
-        .is_some_and(|(pod, record)| record.leads_to(pod));
-    if leads {
+    if observed.record_leads_to(master) {
         verdict(true, Reason::RecordMatches, format!("the Service leads to {master}"))
     } else {
         let named = observed

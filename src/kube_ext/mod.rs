@@ -27,10 +27,12 @@ pub enum RequestError {
         source: Box<kube::Error>,
     },
     /// No answer in time.
-    #[error("{what}: no answer within {} s", REQUEST_DEADLINE.as_secs())]
+    #[error("{what}: no answer within {} s", limit.as_secs())]
     Deadline {
         /// What was tried.
         what: String,
+        /// How long was waited.
+        limit: Duration,
     },
     /// The answer was not what such a request answers with.
     #[error("{what}: unexpected answer: {source}")]
@@ -102,10 +104,22 @@ pub async fn request<T>(
     what: String,
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, RequestError> {
-    match tokio::time::timeout(REQUEST_DEADLINE, future).await {
+    request_within(REQUEST_DEADLINE, what, future).await
+}
+
+/// Runs a request under a deadline of its own.
+///
+/// # Errors
+/// The request's own, or [`RequestError::Deadline`].
+pub async fn request_within<T>(
+    limit: Duration,
+    what: String,
+    future: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, RequestError> {
+    match tokio::time::timeout(limit, future).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(RequestError::Kube { what, source: Box::new(source) }),
-        Err(_elapsed) => Err(RequestError::Deadline { what }),
+        Err(_elapsed) => Err(RequestError::Deadline { what, limit }),
     }
 }
 

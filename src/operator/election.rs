@@ -17,7 +17,10 @@ use kube::{
 };
 use tokio::time::Instant;
 
-use crate::{clock, kube_ext::RequestError};
+use crate::{
+    clock,
+    kube_ext::{RequestError, request_within},
+};
 
 /// How long a Lease holds without a renewal.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -184,12 +187,7 @@ impl Candidate {
 async fn deadline<T>(
     future: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, RequestError> {
-    let what = "access the Lease".to_owned();
-    match tokio::time::timeout(ATTEMPT, future).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(source)) => Err(RequestError::Kube { what, source: Box::new(source) }),
-        Err(_elapsed) => Err(RequestError::Deadline { what }),
-    }
+    request_within(ATTEMPT, "access the Lease".to_owned(), future).await
 }
 
 #[cfg(test)]

@@ -146,10 +146,7 @@ impl<R> Context<R> {
     fn disagreement(&self, uid: &str, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
         let lock = crate::core::lock::judge(observed);
         let agrees = match crate::core::lock::group(observed, &lock) {
-            Group::Serving(master) => observed
-                .pod(&master)
-                .zip(observed.record.as_ref())
-                .is_some_and(|(pod, record)| record.leads_to(pod)),
+            Group::Serving(master) => observed.record_leads_to(&master),
             Group::Dead | Group::InTransit(_) => true,
         };
         let mut since = self.disagreements.lock().unwrap_or_else(PoisonError::into_inner);
