@@ -35,14 +35,12 @@ pub async fn comes_up(lab: &Lab) -> Outcome {
     group.await_complete().await?;
     let master = group.master().await?;
     let standby = group.other(&master);
+    // The kubelet asks every 2 s: it learns of the standby after the agents' reports have told.
     for pod in [&master, &standby] {
-        let status = group.pods().get(pod).await?.status.unwrap_or_default();
-        let ready = status
-            .conditions
-            .unwrap_or_default()
-            .into_iter()
-            .any(|c| c.type_ == "Ready" && c.status == "True");
-        ensure!(ready, "{pod} is not Ready: a healthy standby is");
+        let pod = format!("pod/{pod}");
+        let namespace = &group.namespace;
+        lab.bed
+            .kubectl(&["-n", namespace, "wait", "--for=condition=Ready", &pod, "--timeout=60s"])?;
     }
     let columns =
         lab.bed.kubectl(&["-n", &group.namespace, "get", "bc", "orders", "--no-headers"])?;
