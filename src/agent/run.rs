@@ -2,6 +2,7 @@
 //! next input.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,8 +113,12 @@ impl Agent {
         let (life, lives) = watch::channel(Life::default());
         let (cadence, _) = watch::channel(Cadence::default());
         let kept = Kept::default();
-        let LockSettings::File { path, .. } = &settings.lock;
-        let probe = ProbeArgs { lock: path.into(), floor: (&settings.epoch_floor).into() };
+        let path = match &settings.lock {
+            LockSettings::File { path, .. } => path.into(),
+            LockSettings::Lease(_) | LockSettings::Unseen { .. } => PathBuf::new(),
+        };
+        let floor = settings.epoch_floor.as_ref().map(PathBuf::from).unwrap_or_default();
+        let probe = ProbeArgs { lock: path, floor };
         let helper = Helper::start(probe, kept.clone());
         let author = Author {
             pod: pod.clone(),

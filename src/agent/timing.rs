@@ -27,7 +27,13 @@ pub struct Timing {
 impl Timing {
     /// From the settings of the group.
     pub fn new(settings: &AgentSettings) -> Self {
-        let LockSettings::File { poll_millis, keep_alive_millis, .. } = settings.lock;
+        let (poll_millis, keep_alive_millis) = match &settings.lock {
+            LockSettings::File { poll_millis, keep_alive_millis, .. } => {
+                (*poll_millis, *keep_alive_millis)
+            }
+            LockSettings::Lease(lease) => (lease.poll_millis, lease.renew_millis),
+            LockSettings::Unseen { lease_millis, .. } => (*lease_millis, *lease_millis),
+        };
         Self {
             poll: Duration::from_millis(poll_millis),
             keep_alive: Duration::from_millis(keep_alive_millis),

@@ -123,6 +123,7 @@ impl View {
             promotion: known.promotion,
             epoch: known.epoch,
             message: (!problems.is_empty()).then(|| problems.join("; ")),
+            database: None,
         }
     }
 }

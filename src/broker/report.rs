@@ -33,6 +33,77 @@ pub struct Report {
     pub epoch: u64,
     /// What is wrong and what to do about it, for people.
     pub message: Option<String>,
+    /// The database with the lock, if there is one that the agent can ask.
+    #[serde(default)]
+    pub database: Option<DatabaseReport>,
+}
+
+/// A database as one agent sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseReport {
+    /// Product and version, once it has answered.
+    pub server: Option<String>,
+    /// What keeps brokers from being started, or the lock from being seen.
+    pub problem: Option<DatabaseProblem>,
+    /// What is not as it should be, though brokers run.
+    pub notes: Vec<DatabaseNote>,
+    /// This node's clock minus the database's, in milliseconds.
+    pub clock_offset_millis: Option<i64>,
+}
+
+/// Why a database cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseProblem {
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+/// Kinds of problems with a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProblemKind {
+    /// It does not answer, or not in time.
+    DatabaseUnreachable,
+    /// It refuses the user or the password.
+    AuthenticationRefused,
+    /// Its certificate is not believed, or it does not speak TLS.
+    TlsRefused,
+    /// The user lacks a right.
+    RightsMissing,
+    /// There is no such database.
+    DatabaseMissing,
+    /// The JDBC driver is in none of the directories.
+    DriverMissing,
+    /// The tables are those of another version.
+    TablesMismatch,
+    /// The lock's row is gone; a lease that nobody holds takes its place.
+    LockRowMissing,
+    /// The server takes no writes: a replica.
+    ReadOnly,
+}
+
+/// Something of a database that people should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseNote {
+    /// What kind of note it is.
+    pub kind: NoteKind,
+    /// What is so and what to do about it.
+    pub message: String,
+}
+
+/// Kinds of notes about a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum NoteKind {
+    /// The database does not refuse writes of a broker that has lost its lease.
+    WritesNotFenced,
+    /// A failure of the database may lose commits.
+    CommitsMayBeLost,
+    /// This node's clock and the database's differ.
+    ClockSkew,
 }
 
 /// The states of the agent's machine.
@@ -89,6 +160,10 @@ pub enum Evidence {
     Kernel,
     /// The kernel's table of a network file system's client, which may be outdated: a hint.
     ClientTable,
+    /// The lease's row, read from the database: proof until the lease ends.
+    Lease,
+    /// The broker's own log: a hint.
+    Log,
 }
 
 /// What the greeting listener did when last asked.

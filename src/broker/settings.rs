@@ -32,8 +32,9 @@ pub struct AgentSettings {
     pub hang_timeout_millis: u64,
     /// How long a politely stopped broker may take before it is killed.
     pub stop_grace_millis: u64,
-    /// A file beside the store that keeps the highest epoch, for a deleted record.
-    pub epoch_floor: String,
+    /// A file beside the store that keeps the highest epoch, for a deleted record. Without one, a
+    /// database that the agent can ask keeps it.
+    pub epoch_floor: Option<String>,
     /// Where credentials come from and go to.
     pub credentials: CredentialSettings,
 }
@@ -62,6 +63,101 @@ pub enum LockSettings {
         /// How often a master checks its lock; also how long a new master holds off.
         keep_alive_millis: u64,
     },
+    /// A row with an expiry in a database that the agent can ask.
+    Lease(LeaseSettings),
+    /// A lock that only the broker sees; its log tells who holds it. Nothing can be proven of it from
+    /// outside, so a crashed broker's lock is waited for.
+    #[serde(rename_all = "camelCase")]
+    Unseen {
+        /// How long a holder that says nothing keeps the lock.
+        lease_millis: u64,
+        /// Where the broker's credentials come from and go to.
+        access: DatabaseAccess,
+    },
+}
+
+/// A lease: row 1 of a table `<prefix>ACTIVEMQ_LOCK` with the holder's name and the time until which
+/// the lease runs, by the database's own clock alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LeaseSettings {
+    /// The server.
+    pub server: DatabaseServer,
+    /// How the broker gets at it.
+    pub access: DatabaseAccess,
+    /// Before the names of all tables.
+    pub table_prefix: String,
+    /// Whether the messages are in the same database: then their tables are fenced by it.
+    pub holds_messages: bool,
+    /// How often a standby tries to get the lease.
+    pub poll_millis: u64,
+    /// How often a master renews it.
+    pub renew_millis: u64,
+    /// How long it runs after a renewal.
+    pub lease_millis: u64,
+}
+
+/// A database server that the agent can ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseServer {
+    /// Its kind.
+    pub kind: DatabaseKind,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The database.
+    pub name: String,
+    /// Whether connections are encrypted, and how the server is verified.
+    pub tls: DatabaseTls,
+}
+
+/// Kinds of databases whose SQL the agent speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DatabaseKind {
+    /// PostgreSQL.
+    PostgreSQL,
+    /// MySQL.
+    MySQL,
+    /// MariaDB.
+    MariaDB,
+}
+
+/// Encryption of connections to a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum DatabaseTls {
+    /// None.
+    Off,
+    /// Encrypted; whoever answers is believed.
+    Encrypted,
+    /// Encrypted; the server's certificate must be signed by this authority and bear the host's name.
+    #[serde(rename_all = "camelCase")]
+    Verified {
+        /// A file with certificates in PEM.
+        ca: String,
+    },
+}
+
+/// What a broker process needs to get at its database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DatabaseAccess {
+    /// A file with the user's name.
+    pub username: String,
+    /// A file with the password.
+    pub password: String,
+    /// A `java.util.Properties` file that the agent writes before each start of a broker: `username`,
+    /// `password`, `holder` (the lease's holder id, new for each start) and `createTables`.
+    pub properties: String,
+    /// The JDBC driver's class, looked for before a start.
+    pub driver_class: String,
+    /// Directories with jars, searched for the driver.
+    pub driver_directories: Vec<String>,
+    /// A keystore (PKCS #12, password `changeit`) that the agent makes of the authority's
+    /// certificates, for drivers that read no PEM.
+    pub keystore: Option<String>,
 }
 
 /// A loopback listener of the broker's own protocol that opens after all the users' listeners.

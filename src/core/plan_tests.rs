@@ -53,6 +53,7 @@ fn report(
         promotion: None,
         epoch: 1,
         message: None,
+        database: None,
     }
 }
 

@@ -74,7 +74,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
         ports: ports(cluster),
         hang_timeout_millis: millis(&spec.failover.hang_timeout),
         stop_grace_millis: stop_grace(cluster).saturating_mul(1000),
-        epoch_floor: paths::EPOCH_FLOOR.to_owned(),
+        epoch_floor: Some(paths::EPOCH_FLOOR.to_owned()),
         credentials: CredentialSettings {
             admin: paths::ADMIN.to_owned(),
             users: spec.auth.users_secret.as_ref().map(|_| paths::USERS.to_owned()),
