@@ -27,6 +27,7 @@ mod event;
 mod greeter;
 mod helper;
 mod install;
+mod install_drivers;
 mod lock_watch;
 pub mod machine;
 mod peers;
@@ -43,6 +44,7 @@ mod view;
 mod watch;
 
 pub use install::{InstallArgs, install};
+pub use install_drivers::{InstallDriversArgs, install_drivers};
 pub use probe::{ProbeArgs, probe};
 
 /// How long the last log lines may take.

@@ -91,7 +91,7 @@ pub enum Reason {
     ClaimNotShared,
     /// The claim is not bound to a volume.
     ClaimPending,
-    /// A Secret does not exist or lacks a key.
+    /// A Secret or ConfigMap does not exist or lacks a key.
     SecretMissing,
     /// The API server refused an object.
     ApplyRefused,

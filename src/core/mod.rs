@@ -1,6 +1,8 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
 mod changes;
+pub mod credentials;
+mod database;
 pub mod events;
 pub mod lock;
 pub mod observed;

@@ -205,13 +205,14 @@ fn configuration(
 }
 
 fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
-    let name = cluster.claim();
+    let name = cluster.store.claim()?;
+    let made = cluster.spec.storage.shared_volume.as_ref()?.claim_name.is_none();
     let verdict = |reason, message: String| {
         Some(Verdict::new(Type::ConfigurationValid, false, reason, message))
     };
     let field = "spec.storage.sharedVolume.claimName";
     match &observed.claim {
-        ClaimView::Missing if cluster.spec.storage.shared_volume.claim_name.is_some() => verdict(
+        ClaimView::Missing if !made => verdict(
             Reason::ClaimMissing,
             format!(
                 "{field}: PersistentVolumeClaim {name} does not exist in namespace {}; create it",
