@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::agent::machine::Deadline;
 use crate::broker::settings::{AgentSettings, LockSettings};
+use crate::lock::lease::margin;
 
 /// Probing more often gains nothing over the broker's own start.
 const FASTEST_PROBE: Duration = Duration::from_millis(100);
@@ -14,8 +13,6 @@ const FASTEST_PROBE: Duration = Duration::from_millis(100);
 const KILL_TIME: Duration = Duration::from_millis(50);
 /// How often a lease is looked at.
 const LEASE_PROBE: Duration = Duration::from_millis(250);
-/// The least that is left of a lease when its unproven holder is killed.
-const SHORTEST_MARGIN: Duration = Duration::from_millis(500);
 /// A promoting broker is greeted this often: the record follows its greeting by this at most.
 const PROMOTING_GREETING: Duration = Duration::from_millis(25);
 /// The longest pause between starts.
@@ -53,18 +50,9 @@ impl Timing {
         }
     }
 
-    /// A look that was started at `started` and answered proves until then that no other broker took
-    /// the lease while ours may think that it has it. `left` is how long ours still runs, if the look
-    /// found it ours; otherwise ours may have got it right after.
-    pub fn lease_end(&self, started: Instant, left: Option<Duration>) -> Instant {
-        let left = left.unwrap_or_else(|| self.lease.unwrap_or_default());
-        started + left.saturating_sub(self.lease_margin())
-    }
-
-    /// What is left of a lease when its unproven holder is killed: time for the kill, and for a
-    /// machine that is slow to wake its agent.
-    fn lease_margin(&self) -> Duration {
-        (self.lease.unwrap_or_default() / 5).max(SHORTEST_MARGIN)
+    /// How long a lease runs; nothing for other locks.
+    pub fn lease(&self) -> Duration {
+        self.lease.unwrap_or_default()
     }
 
     /// How long this deadline is.
@@ -83,9 +71,7 @@ impl Timing {
             Deadline::StopGrace => self.stop_grace,
             Deadline::Record => Duration::from_secs(2),
             Deadline::Linger => Duration::from_millis(1200),
-            Deadline::Lease => {
-                self.lease.unwrap_or_default().saturating_sub(self.lease_margin())
-            }
+            Deadline::Lease => self.lease().saturating_sub(margin(self.lease())),
             Deadline::Prepare | Deadline::Release => Duration::from_secs(2),
             Deadline::Exit => Duration::from_secs(3),
         }
@@ -152,21 +138,6 @@ mod tests {
         let timing = tests_support::timing();
         let seconds: Vec<_> = (1..=6).map(|n| timing.of(Deadline::Backoff(n)).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 30]);
-    }
-
-    #[test]
-    fn an_unproven_holder_is_killed_a_fifth_of_the_lease_before_it_ends_but_at_least_half_a_second() {
-        for (lease, margin) in [(2000, 500), (5000, 1000), (60_000, 12_000)] {
-            let [lease, margin] = [lease, margin].map(Duration::from_millis);
-            let timing = Timing { lease: Some(lease), ..tests_support::timing() };
-            let started = Instant::now();
-            let unseen = timing.lease_end(started, None) - started;
-            assert_eq!(unseen, lease.checked_sub(margin).unwrap());
-            assert_eq!(unseen, timing.of(Deadline::Lease));
-            let mine = timing.lease_end(started, Some(2 * margin)) - started;
-            assert_eq!(mine, margin);
-            assert_eq!(timing.lease_end(started, Some(margin / 2)), started);
-        }
     }
 
     #[test]

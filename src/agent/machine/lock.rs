@@ -12,7 +12,8 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     match view {
         LockView::Unknown => {}
         LockView::Mine(_) => {
-            if state.running() && matches!(state.phase, Phase::Starting { .. } | Phase::Standby(_)) {
+            if state.running() && matches!(state.phase, Phase::Starting { .. } | Phase::Standby(_))
+            {
                 let over = [Deadline::Settle, Deadline::Take, Deadline::Health];
                 acts.extend(over.map(Act::Disarm));
                 state.phase = Phase::Promoting;
