@@ -1,20 +1,22 @@
 //! Looking at the lease's row, and what any agent does about what it finds there.
 
 use crate::clock;
+use crate::database::ending;
 use crate::database::problem::Failure;
-use crate::database::session::{Fields, Session};
-use crate::database::sql::Sql;
+use crate::database::session::{Session, number, text};
+use crate::database::sql::{Sql, Whose};
 use crate::lock::lease::{REPAIR, Row};
 
-/// The row; put back when it is missing.
+/// The row; put back when it is missing. Sessions of a holder whose lease has run out are ended: a
+/// takeover waits for their open transactions, and a frozen broker ends none.
 pub async fn look(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
     let row = match read(session, sql).await? {
         Some(row) => row,
-        None => {
-            session.run(&sql.repair()).await?;
-            read(session, sql).await?.ok_or_else(|| Failure::answer("the lock's row stays away"))?
-        }
+        None => repair(session, sql).await?,
     };
+    if row.left_millis <= 0 && row.holder.is_some() {
+        ending::end(session, sql, Whose::RunOut).await?;
+    }
     Ok(row)
 }
 
@@ -36,14 +38,8 @@ pub async fn read(session: &mut Session, sql: &Sql) -> Result<Option<Row>, Failu
     }))
 }
 
-/// A field's text.
-pub fn text(fields: &Fields, index: usize) -> Option<String> {
-    fields.get(index).cloned().flatten()
-}
-
-/// A field's number.
-pub fn number(fields: &Fields, index: usize) -> Result<i64, Failure> {
-    let text = text(fields, index);
-    let number = text.as_deref().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| Failure::answer(format!("not a number: {text:?}")))
+/// Puts a missing row back, as a lease that nobody holds.
+pub async fn repair(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
+    session.run(&sql.repair()).await?;
+    read(session, sql).await?.ok_or_else(|| Failure::answer("the lock's row stays away"))
 }

@@ -26,7 +26,7 @@ use crate::database::tls;
 /// A session with PostgreSQL.
 #[derive(Debug)]
 pub struct Postgres {
-    client: Client,
+    client: Option<Client>,
     /// Reads and writes the connection; ends with the session, whatever the server still does.
     traffic: JoinHandle<()>,
 }
@@ -53,18 +53,31 @@ impl Postgres {
         let Some(tls) = tls::config(&server.tls)? else {
             config.ssl_mode(SslMode::Disable);
             let (client, connection) = config.connect_raw(stream, NoTls).await?;
-            return Ok(Self { client, traffic: tokio::spawn(drive(connection)) });
+            return Ok(Self::driven(client, connection));
         };
         config.ssl_mode(SslMode::Require);
         let name = ServerName::try_from(server.host.clone())
             .map_err(|error| Failure::Tls(format!("host {}: {error}", server.host)))?;
         let (client, connection) = config.connect_raw(stream, Handshake { tls, name }).await?;
-        Ok(Self { client, traffic: tokio::spawn(drive(connection)) })
+        Ok(Self::driven(client, connection))
+    }
+
+    fn driven<C, E>(client: Client, connection: C) -> Self
+    where
+        C: Future<Output = Result<(), E>> + Send + 'static,
+        E: Send,
+    {
+        // What breaks a connection is told to the statements that wait for it.
+        let traffic = tokio::spawn(async { drop(connection.await) });
+        Self { client: Some(client), traffic }
     }
 
     /// The rows that a statement gives. One round trip: the simple protocol prepares nothing.
     pub async fn rows(&self, statement: &str) -> Result<Vec<Fields>, Failure> {
-        let answer = self.client.simple_query(statement).await?;
+        let Some(client) = &self.client else {
+            return Err(Failure::Unreachable("the session is closed".to_owned()));
+        };
+        let answer = client.simple_query(statement).await?;
         let rows = answer.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => {
                 Some((0..row.len()).map(|field| row.get(field).map(str::to_owned)).collect())
@@ -73,11 +86,13 @@ impl Postgres {
         });
         Ok(rows.collect())
     }
-}
 
-/// What breaks a connection is told to the statements that wait for it.
-async fn drive<E>(connection: impl Future<Output = Result<(), E>>) {
-    drop(connection.await);
+    /// Says good-bye.
+    pub async fn close(mut self) {
+        // Without its client a connection ends by itself.
+        self.client = None;
+        drop((&mut self.traffic).await);
+    }
 }
 
 impl From<tokio_postgres::Error> for Failure {
