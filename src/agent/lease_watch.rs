@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::agent::event::LeaseSeen;
 use crate::agent::machine::LogSign;
-use crate::broker::report::{DatabaseProblem, Evidence, LockView, ProblemKind};
+use crate::broker::report::{DatabaseProblem, Evidence, LockView};
 use crate::core::promotion::Pod;
 use crate::database::Database;
 use crate::lock::lease::{Row, judge, proven_for};
@@ -69,14 +69,7 @@ impl Lease {
     /// One look.
     pub async fn look(&self, life: Life) -> Look {
         let started = Instant::now();
-        let database = Arc::clone(&self.database);
-        // Whoever waits may give up, but a statement that is under way is never dropped half done.
-        let row =
-            tokio::spawn(async move { database.look().await }).await.unwrap_or_else(|error| {
-                let message = format!("a look at the lease failed: {error}");
-                Err(DatabaseProblem { kind: ProblemKind::DatabaseUnreachable, message })
-            });
-        match row {
+        match self.database.look().await {
             Ok(row) => self.judge(life, started, &row),
             Err(problem) => Look {
                 verdict: verdict(LockView::Unknown, false),

@@ -95,8 +95,8 @@ impl Preparer {
             ("password", read(&access.password)?),
             ("createTables", create_tables.to_string()),
         ];
-        let text: String =
-            lines.iter().map(|(key, value)| format!("{key}={}\n", escaped(value))).collect();
+        let lines = lines.map(|(key, value)| format!("{key}={}\n", escaped(&value)));
+        let text = lines.concat();
         let path = Path::new(&access.properties);
         replace(path, &text).with_context(|| format!("cannot write {}", path.display()))
     }

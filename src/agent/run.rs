@@ -160,7 +160,9 @@ impl Agent {
             cadence,
             promoter,
         };
-        begin.into_iter().for_each(|act| agent.carry_out(act));
+        for act in begin {
+            agent.carry_out(act);
+        }
         agent
     }
 

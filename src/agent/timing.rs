@@ -69,10 +69,9 @@ impl Timing {
             Deadline::Hang => self.hang,
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
-            Deadline::Record => Duration::from_secs(2),
+            Deadline::Prepare | Deadline::Release | Deadline::Record => Duration::from_secs(2),
             Deadline::Linger => Duration::from_millis(1200),
             Deadline::Lease => self.lease().saturating_sub(margin(self.lease())),
-            Deadline::Prepare | Deadline::Release => Duration::from_secs(2),
             Deadline::Exit => Duration::from_secs(3),
         }
     }

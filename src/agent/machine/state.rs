@@ -5,6 +5,7 @@ use crate::broker::report::{AgentState, ExitReason, LockView};
 
 /// What the machine remembers. Finite, so that it can be checked exhaustively.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     pub(super) kind: LockKind,
     pub(super) phase: Phase,
