@@ -198,6 +198,11 @@ impl DatabaseLayout {
         format!("172.30.0.{}", 100 + self.number)
     }
 
+    /// The server's hardware address, of those that anybody may use.
+    pub fn hardware_address(&self) -> String {
+        format!("02:00:00:00:00:{:02x}", self.number)
+    }
+
     /// The server's network namespace.
     pub fn network(&self) -> String {
         format!("{}-{}", self.bed.name, self.part())

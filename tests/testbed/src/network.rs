@@ -81,6 +81,8 @@ pub fn ensure_node(node: &NodeLayout, nodes: u8) -> Result<()> {
 pub fn ensure_database(server: &DatabaseLayout, nodes: u8) -> Result<()> {
     let (namespace, bed) = (server.network(), server.bed());
     ensure_cable(bed, &namespace, &server.cable(), &server.address())?;
+    // Nodes remember the hardware address of an earlier server in the same place.
+    ip(&namespace, &["link", "set", "eth0", "address", &server.hardware_address()])?;
     ensure_pods(&namespace, (1..=nodes).map(|number| bed.node(number)))
 }
 

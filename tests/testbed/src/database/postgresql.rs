@@ -68,10 +68,11 @@ pub(super) fn server(server: &DatabaseLayout) -> Result<Command> {
     Ok(postgres)
 }
 
-/// The server refuses to start while the process id in its file exists, which it does until someone
+/// The server refuses to start while the process id in its files exists, which it does until someone
 /// asks for the status of the one that was killed.
 pub(super) fn forget_process(server: &DatabaseLayout) -> Result<()> {
-    cache::remove(&server.data().join("postmaster.pid"))
+    cache::remove(&server.data().join("postmaster.pid"))?;
+    cache::remove(&server.directory().join(".s.PGSQL.5432.lock"))
 }
 
 pub(super) fn client(server: &DatabaseLayout, database: &str) -> Command {
