@@ -19,6 +19,7 @@ pub mod api;
 pub mod broker;
 pub mod clock;
 pub mod core;
+pub mod database;
 pub mod kube_ext;
 pub mod lock;
 pub mod operator;

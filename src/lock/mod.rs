@@ -10,6 +10,7 @@ use crate::broker::report::LockView;
 pub mod file;
 pub mod floor;
 pub mod fs_type;
+pub mod lease;
 pub mod track;
 
 /// One look at a lock.

@@ -1,0 +1,146 @@
+//! What the server does with a commit: takes it, keeps it, copies it.
+
+use std::collections::BTreeMap;
+
+use crate::broker::report::{DatabaseNote, NoteKind};
+use crate::database::problem::Failure;
+use crate::database::session::{Session, text};
+use crate::database::sql::Dialect;
+
+/// Fails on a server that takes no writes.
+pub async fn writable(session: &mut Session, dialect: Dialect) -> Result<(), Failure> {
+    let why = match dialect {
+        Dialect::Postgres => {
+            let recovers = session.value("SELECT pg_is_in_recovery()").await?;
+            let refuses = session.value("SHOW transaction_read_only").await?;
+            if recovers.as_deref() == Some("t") {
+                Some("it is a replica (pg_is_in_recovery)")
+            } else {
+                (refuses.as_deref() == Some("on")).then_some("default_transaction_read_only is on")
+            }
+        }
+        Dialect::MySql => {
+            let values = variables(session).await?;
+            let names = ["super_read_only", "innodb_read_only", "read_only"];
+            names.into_iter().find(|name| is(&values, name, &["ON", "1"]))
+        }
+    };
+    why.map_or(Ok(()), |why| Err(Failure::ReadOnly(why.to_owned())))
+}
+
+/// Fails for a table whose engine has no transactions.
+pub async fn transactional(session: &mut Session, table: &str) -> Result<(), Failure> {
+    let engine = session
+        .value(&format!(
+            "SELECT ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA=DATABASE() \
+             AND CAST(TABLE_NAME AS BINARY)=CAST('{table}' AS BINARY)"
+        ))
+        .await?;
+    match engine {
+        Some(engine) if !engine.eq_ignore_ascii_case("InnoDB") => {
+            Err(Failure::Mismatch(format!("table {table} has the engine {engine}, not InnoDB")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a failure of the server may lose what it has confirmed.
+pub async fn notes(session: &mut Session, dialect: Dialect) -> Result<Vec<DatabaseNote>, Failure> {
+    let reasons = match dialect {
+        Dialect::Postgres => postgres(session).await?,
+        Dialect::MySql => mysql(session).await?,
+    };
+    Ok(reasons
+        .into_iter()
+        .map(|reason| DatabaseNote {
+            kind: NoteKind::CommitsMayBeLost,
+            message: format!("messages that brokers have confirmed may be lost: {reason}"),
+        })
+        .collect())
+}
+
+/// The values that a broker's session has, too: those of its user and database count.
+async fn postgres(session: &mut Session) -> Result<Vec<String>, Failure> {
+    let settings = session
+        .rows(
+            "SELECT current_setting('synchronous_commit'), current_setting('fsync'), \
+             current_setting('full_page_writes'), current_setting('synchronous_standby_names'), \
+             (SELECT count(*) FROM pg_stat_replication)",
+        )
+        .await?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    let value = |index| text(&settings, index).unwrap_or_default();
+    let mut reasons = Vec::new();
+    if value(0) == "off" {
+        reasons.push("synchronous_commit is off; set it to on, for this user at least".to_owned());
+    }
+    for (index, name) in [(1, "fsync"), (2, "full_page_writes")] {
+        if value(index) == "off" {
+            reasons.push(format!("{name} is off; set it to on"));
+        }
+    }
+    let copies_late = value(3).is_empty() || matches!(value(0).as_str(), "off" | "local");
+    if value(4) != "0" && copies_late {
+        reasons.push(
+            "replicas are attached and none of them is synchronous, so a failover to one of them \
+             goes back in time; set synchronous_standby_names"
+                .to_owned(),
+        );
+    }
+    Ok(reasons)
+}
+
+async fn mysql(session: &mut Session) -> Result<Vec<String>, Failure> {
+    let values = variables(session).await?;
+    let mut reasons = Vec::new();
+    let differs = |name: &str, wanted: &str| values.get(name).is_some_and(|value| value != wanted);
+    if differs("innodb_flush_log_at_trx_commit", "1") {
+        reasons.push("innodb_flush_log_at_trx_commit is not 1".to_owned());
+    }
+    let logs = is(&values, "log_bin", &["ON", "1"]);
+    if logs && differs("sync_binlog", "1") {
+        reasons.push("the binary log is on and sync_binlog is not 1".to_owned());
+    }
+    let semi_sync = ["rpl_semi_sync_master_enabled", "rpl_semi_sync_source_enabled"];
+    let waits = semi_sync.iter().any(|name| is(&values, name, &["ON", "1"]));
+    // MySQL does not tell how many replicas there are, MariaDB does.
+    if !waits && differs("slaves_connected", "0") {
+        reasons.push(
+            "replicas are attached without semi-synchronous replication, so a failover to one of \
+             them goes back in time"
+                .to_owned(),
+        );
+    }
+    if is(&values, "wsrep_on", &["ON", "1"]) {
+        reasons.push(
+            "in a Galera cluster locks count on one node only; all brokers must use the same node"
+                .to_owned(),
+        );
+    }
+    Ok(reasons)
+}
+
+type Variables = BTreeMap<String, String>;
+
+fn is(values: &Variables, name: &str, wanted: &[&str]) -> bool {
+    values.get(name).is_some_and(|value| wanted.contains(&value.as_str()))
+}
+
+/// Variables and counters by name. One that a server does not know is just not there.
+async fn variables(session: &mut Session) -> Result<Variables, Failure> {
+    let mut values = Variables::new();
+    for statement in [
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only',\
+         'innodb_read_only','innodb_flush_log_at_trx_commit','log_bin','sync_binlog','wsrep_on',\
+         'rpl_semi_sync_master_enabled','rpl_semi_sync_source_enabled')",
+        "SHOW GLOBAL STATUS WHERE Variable_name='Slaves_connected'",
+    ] {
+        for fields in session.rows(statement).await? {
+            let (name, value) = (text(&fields, 0), text(&fields, 1));
+            values.insert(name.unwrap_or_default().to_lowercase(), value.unwrap_or_default());
+        }
+    }
+    Ok(values)
+}

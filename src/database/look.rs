@@ -1,0 +1,45 @@
+//! Looking at the lease's row, and what any agent does about what it finds there.
+
+use crate::clock;
+use crate::database::ending;
+use crate::database::problem::Failure;
+use crate::database::session::{Session, number, text};
+use crate::database::sql::{Sql, Whose};
+use crate::lock::lease::{REPAIR, Row};
+
+/// The row; put back when it is missing. Sessions of a holder whose lease has run out are ended: a
+/// takeover waits for their open transactions, and a frozen broker ends none.
+pub async fn look(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
+    let row = match read(session, sql).await? {
+        Some(row) => row,
+        None => repair(session, sql).await?,
+    };
+    if row.left_millis <= 0 && row.holder.is_some() {
+        ending::end(session, sql, Whose::RunOut).await?;
+    }
+    Ok(row)
+}
+
+/// The row as it is.
+pub async fn read(session: &mut Session, sql: &Sql) -> Result<Option<Row>, Failure> {
+    let asked = clock::now().as_millisecond();
+    let rows = session.rows(&sql.look()).await?;
+    let answered = clock::now().as_millisecond();
+    let Some(fields) = rows.into_iter().next() else { return Ok(None) };
+    let holder = text(&fields, 0);
+    let left_millis = number(&fields, 1)?;
+    let database = number(&fields, 2)?;
+    Ok(Some(Row {
+        repaired: left_millis > 0 && holder.as_deref() == Some(REPAIR),
+        holder,
+        left_millis,
+        // The database read its clock at about half of the time.
+        clock_offset_millis: asked.midpoint(answered) - database,
+    }))
+}
+
+/// Puts a missing row back, as a lease that nobody holds.
+pub async fn repair(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
+    session.run(&sql.repair()).await?;
+    read(session, sql).await?.ok_or_else(|| Failure::answer("the lock's row stays away"))
+}

@@ -1,0 +1,174 @@
+//! Sessions with PostgreSQL over a connection of our own.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream as Encrypted;
+
+use crate::broker::settings::DatabaseServer;
+use crate::database::problem::Failure;
+use crate::database::session::{Fields, Login};
+use crate::database::sql::AGENT;
+use crate::database::tls;
+
+/// A session with PostgreSQL.
+#[derive(Debug)]
+pub struct Postgres {
+    client: Option<Client>,
+    /// Reads and writes the connection; ends with the session, whatever the server still does.
+    traffic: JoinHandle<()>,
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.traffic.abort();
+    }
+}
+
+impl Postgres {
+    /// Logs in over `stream`.
+    pub async fn open(
+        stream: TcpStream,
+        server: &DatabaseServer,
+        login: Login,
+    ) -> Result<Self, Failure> {
+        let mut config = Config::new();
+        config
+            .user(login.user)
+            .password(login.password)
+            .dbname(&server.name)
+            .application_name(AGENT);
+        let Some(tls) = tls::config(&server.tls)? else {
+            config.ssl_mode(SslMode::Disable);
+            let (client, connection) = config.connect_raw(stream, NoTls).await?;
+            return Ok(Self::driven(client, connection));
+        };
+        config.ssl_mode(SslMode::Require);
+        let name = ServerName::try_from(server.host.clone())
+            .map_err(|error| Failure::Tls(format!("host {}: {error}", server.host)))?;
+        let (client, connection) = config.connect_raw(stream, Handshake { tls, name }).await?;
+        Ok(Self::driven(client, connection))
+    }
+
+    fn driven<C, E>(client: Client, connection: C) -> Self
+    where
+        C: Future<Output = Result<(), E>> + Send + 'static,
+        E: Send,
+    {
+        // What breaks a connection is told to the statements that wait for it.
+        let traffic = tokio::spawn(async { drop(connection.await) });
+        Self { client: Some(client), traffic }
+    }
+
+    /// The rows that a statement gives. One round trip: the simple protocol prepares nothing.
+    pub async fn rows(&self, statement: &str) -> Result<Vec<Fields>, Failure> {
+        let Some(client) = &self.client else {
+            return Err(Failure::Unreachable("the session is closed".to_owned()));
+        };
+        let answer = client.simple_query(statement).await?;
+        let rows = answer.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|field| row.get(field).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    /// Says good-bye.
+    pub async fn close(mut self) {
+        // Without its client a connection ends by itself.
+        self.client = None;
+        drop((&mut self.traffic).await);
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(refusal) = error.as_db_error() {
+            return Self::Server {
+                code: refusal.code().code().to_owned(),
+                message: refusal.message().to_owned(),
+            };
+        }
+        let chain = chain(&error);
+        if chain.contains("TLS") { Self::Tls(chain) } else { Self::Unreachable(chain) }
+    }
+}
+
+/// An error and what it comes from.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        text = format!("{text}: {next}");
+        source = next.source();
+    }
+    text
+}
+
+struct Handshake {
+    tls: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl TlsConnect<TcpStream> for Handshake {
+    type Stream = Secured;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
+
+    fn connect(self, stream: TcpStream) -> Self::Future {
+        let handshake = TlsConnector::from(self.tls).connect(self.name, stream);
+        Box::pin(async { handshake.await.map(Secured) })
+    }
+}
+
+/// An encrypted connection.
+struct Secured(Encrypted<TcpStream>);
+
+impl TlsStream for Secured {
+    /// None: the authority's signature proves the server, or whoever answers is believed anyway.
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

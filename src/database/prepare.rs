@@ -1,0 +1,156 @@
+//! What must be true before a broker is started.
+
+use std::time::Duration;
+
+use crate::broker::report::{DatabaseNote, NoteKind};
+use crate::database::durability;
+use crate::database::problem::Failure;
+use crate::database::session::{Session, text};
+use crate::database::sql::{Dialect, Sql, Table};
+use crate::database::{Prepared, fence, look};
+
+/// Messages expire by the broker's clock and are counted by the database's.
+const SKEW_MILLIS: i64 = 2_000;
+
+/// Prepares the database; two agents do so at the same time.
+pub async fn prepare(
+    session: &mut Session,
+    sql: &Sql,
+    holds_messages: bool,
+    patience: Duration,
+) -> Result<Prepared, Failure> {
+    let server = server(session, sql.dialect).await?;
+    durability::writable(session, sql.dialect).await?;
+    let alone = session.value(&sql.prepare_alone(patience.as_secs().max(1))).await?;
+    if alone.as_deref() != Some("1") {
+        return Err(Failure::Late(patience));
+    }
+    let used = holds_messages && has(session, sql, Table::Messages).await?;
+    own_tables(session, sql, holds_messages && !used).await?;
+    let mut create_tables = false;
+    let mut notes = durability::notes(session, sql.dialect).await?;
+    if holds_messages {
+        create_tables = !message_tables(session, sql).await?;
+        if !create_tables {
+            notes.extend(fence::ensure(session, sql).await?);
+        }
+    }
+    let row = match look::read(session, sql).await? {
+        Some(row) => row,
+        None => look::repair(session, sql).await?,
+    };
+    notes.extend(skew(row.clock_offset_millis));
+    let clock_offset_millis = row.clock_offset_millis;
+    Ok(Prepared { create_tables, server, notes, clock_offset_millis })
+}
+
+/// Product and version.
+async fn server(session: &mut Session, dialect: Dialect) -> Result<String, Failure> {
+    let version = match dialect {
+        Dialect::Postgres => "SELECT 'PostgreSQL '||current_setting('server_version')",
+        Dialect::MySql => {
+            "SELECT IF(VERSION() LIKE '%MariaDB%',CONCAT('MariaDB ',VERSION()),\
+             CONCAT('MySQL ',VERSION()))"
+        }
+    };
+    Ok(session.value(version).await?.unwrap_or_default())
+}
+
+/// Makes our own tables and their rows, and checks them. An administrator may have made them.
+async fn own_tables(session: &mut Session, sql: &Sql, first: bool) -> Result<(), Failure> {
+    let mut fresh_lock = false;
+    for table in sql.own_tables() {
+        let made = columns(session, sql, *table).await?.is_empty();
+        if made && let Some(create) = sql.create(*table) {
+            session.run(&create).await.map_err(|failure| failure.while_running(&create))?;
+        }
+        fresh_lock |= made && *table == Table::Lock;
+        check(session, sql, *table).await?;
+    }
+    session.run(&sql.first_epoch()).await?;
+    if fresh_lock {
+        // A lock's table that was dropped while a broker ran: that broker must see its end first.
+        let row = if first { sql.first_row() } else { sql.repair() };
+        session.run(&row).await?;
+    }
+    Ok(())
+}
+
+/// Whether the broker's message tables are complete. Those that are not and hold nothing are what a
+/// broker left that was killed while it made them; the next one completes them.
+async fn message_tables(session: &mut Session, sql: &Sql) -> Result<bool, Failure> {
+    let mut complete = true;
+    for table in [Table::Messages, Table::Acks] {
+        let found = columns(session, sql, table).await?;
+        if missing(&found, table).is_empty() {
+            check(session, sql, table).await?;
+            continue;
+        }
+        if !found.is_empty() && !is_empty(session, sql, table).await? {
+            return Err(mismatch(sql, table, &found));
+        }
+        complete = false;
+    }
+    if !complete {
+        // Refused without the right to create tables, though this one is there.
+        let create = sql.create(Table::Group).unwrap_or_default();
+        session.run(&create).await.map_err(|failure| failure.while_running("CREATE TABLE"))?;
+    }
+    Ok(complete)
+}
+
+async fn has(session: &mut Session, sql: &Sql, table: Table) -> Result<bool, Failure> {
+    Ok(!columns(session, sql, table).await?.is_empty())
+}
+
+async fn is_empty(session: &mut Session, sql: &Sql, table: Table) -> Result<bool, Failure> {
+    let some = format!("SELECT 1 FROM {} LIMIT 1", sql.table(table));
+    Ok(session.rows(&some).await?.is_empty())
+}
+
+/// Columns and rights of a table that is there.
+async fn check(session: &mut Session, sql: &Sql, table: Table) -> Result<(), Failure> {
+    let found = columns(session, sql, table).await?;
+    if !missing(&found, table).is_empty() {
+        return Err(mismatch(sql, table, &found));
+    }
+    if sql.dialect == Dialect::MySql {
+        durability::transactional(session, &sql.table(table)).await?;
+    }
+    for statement in sql.needs(table) {
+        session.run(&statement).await.map_err(|failure| failure.while_running(&statement))?;
+    }
+    Ok(())
+}
+
+async fn columns(session: &mut Session, sql: &Sql, table: Table) -> Result<Vec<String>, Failure> {
+    let rows = session.rows(&sql.columns_of(table)).await?;
+    Ok(rows.iter().filter_map(|fields| text(fields, 0)).collect())
+}
+
+fn missing(found: &[String], table: Table) -> Vec<&'static str> {
+    let wanted = Sql::columns(table).iter().copied();
+    wanted.filter(|name| !found.iter().any(|column| column == name)).collect()
+}
+
+fn mismatch(sql: &Sql, table: Table, found: &[String]) -> Failure {
+    Failure::Mismatch(format!(
+        "table {} has the columns {} but not {}",
+        sql.table(table),
+        found.join(", "),
+        missing(found, table).join(", ")
+    ))
+}
+
+fn skew(offset: i64) -> Option<DatabaseNote> {
+    (offset.abs() > SKEW_MILLIS).then(|| DatabaseNote {
+        kind: NoteKind::ClockSkew,
+        message: format!(
+            "this node's clock is {} ms {} the database's: messages expire too {} on one of the \
+             nodes; synchronise the clocks (the lock does not depend on them)",
+            offset.abs(),
+            if offset > 0 { "ahead of" } else { "behind" },
+            if offset > 0 { "early" } else { "late" },
+        ),
+    })
+}

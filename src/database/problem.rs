@@ -1,0 +1,169 @@
+//! What went wrong, for people: where, why, what to do. Never a password.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::broker::report::{DatabaseProblem, ProblemKind};
+use crate::broker::settings::LeaseSettings;
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The server said no.
+    Server {
+        /// SQLSTATE of PostgreSQL, error number of MySQL and MariaDB.
+        code: String,
+        /// The server's own words.
+        message: String,
+    },
+    /// No connection, or it broke.
+    Unreachable(String),
+    /// No answer in time.
+    Late(Duration),
+    /// TLS failed.
+    Tls(String),
+    /// The files with user name and password cannot be read.
+    Credentials(String),
+    /// A table is not as this version of the broker makes it.
+    Mismatch(String),
+    /// The server takes no writes.
+    ReadOnly(String),
+    /// The server's answer makes no sense.
+    Answer(String),
+}
+
+impl Failure {
+    /// An answer that makes no sense.
+    pub fn answer(what: impl Display) -> Self {
+        Self::Answer(what.to_string())
+    }
+
+    /// With the statement that was refused.
+    pub fn while_running(self, statement: &str) -> Self {
+        match self {
+            Self::Server { code, message } => {
+                Self::Server { code, message: format!("{message}, while running: {statement}") }
+            }
+            other @ (Self::Unreachable(_)
+            | Self::Late(_)
+            | Self::Tls(_)
+            | Self::Credentials(_)
+            | Self::Mismatch(_)
+            | Self::ReadOnly(_)
+            | Self::Answer(_)) => other,
+        }
+    }
+
+    fn kind(&self) -> ProblemKind {
+        match self {
+            Self::Server { code, .. } => refusal(code),
+            Self::Unreachable(_) | Self::Late(_) | Self::Answer(_) => {
+                ProblemKind::DatabaseUnreachable
+            }
+            Self::Tls(_) => ProblemKind::TlsRefused,
+            Self::Credentials(_) => ProblemKind::AuthenticationRefused,
+            Self::Mismatch(_) => ProblemKind::TablesMismatch,
+            Self::ReadOnly(_) => ProblemKind::ReadOnly,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Server { code, message } => format!("{message} ({code})"),
+            Self::Late(limit) => format!("no answer within {} ms", limit.as_millis()),
+            Self::Unreachable(why)
+            | Self::Tls(why)
+            | Self::Credentials(why)
+            | Self::Mismatch(why)
+            | Self::ReadOnly(why) => why.clone(),
+            Self::Answer(what) => format!("unexpected answer: {what}"),
+        }
+    }
+}
+
+/// What a server's error code means. PostgreSQL's have five characters (appendix A of its manual),
+/// those of MySQL and MariaDB four digits (`ER_...`).
+fn refusal(code: &str) -> ProblemKind {
+    match code {
+        // 1045 access denied, 1130 host not allowed, 1698 access denied without a password, 1820,
+        // 1862 and 4151 password expired or account locked, 3118 account locked.
+        "28P01" | "28000" | "1045" | "1130" | "1698" | "1820" | "1862" | "3118" | "4151" => {
+            ProblemKind::AuthenticationRefused
+        }
+        "3D000" | "1049" => ProblemKind::DatabaseMissing,
+        // 1044 for a database, 1142 table, 1143 column, 1227 global, 1370 routine, 1419 trigger.
+        "42501" | "1044" | "1142" | "1143" | "1227" | "1370" | "1419" => ProblemKind::RightsMissing,
+        // 1290 --read-only, 1792 read-only transaction, 1836 read-only mode.
+        "25006" | "1290" | "1792" | "1836" => ProblemKind::ReadOnly,
+        // No such table or column, or one that has no default and is not ours.
+        "42P01" | "42703" | "23502" | "1054" | "1146" | "1364" => ProblemKind::TablesMismatch,
+        // Secure transport required.
+        "3159" => ProblemKind::TlsRefused,
+        _ => ProblemKind::DatabaseUnreachable,
+    }
+}
+
+/// A problem in words, with the place, the user and the remedy.
+pub fn problem(settings: &LeaseSettings, user: Option<&str>, failure: &Failure) -> DatabaseProblem {
+    let (server, kind) = (&settings.server, failure.kind());
+    let who = user.map_or_else(String::new, |user| format!(" as user {user:?}"));
+    let message = format!(
+        "database {:?} at {}:{}{who}: {}; {}",
+        server.name,
+        server.host,
+        server.port,
+        failure.words(),
+        remedy(kind)
+    );
+    DatabaseProblem { kind, message }
+}
+
+fn remedy(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::DatabaseUnreachable => {
+            "check host and port of storage.database, the network and the server"
+        }
+        ProblemKind::AuthenticationRefused => {
+            "check the Secret named in credentialsSecret and the server's rules for this user"
+        }
+        ProblemKind::TlsRefused => {
+            "check tls.mode, the authority in caSecret or caConfigMap, and that the certificate \
+             bears the host's name"
+        }
+        ProblemKind::RightsMissing => {
+            "grant the user CREATE and TRIGGER and all rights on the tables, or let an \
+             administrator make the tables and grant SELECT, INSERT, UPDATE and DELETE on them"
+        }
+        ProblemKind::DatabaseMissing => "create the database, or correct the name",
+        ProblemKind::DriverMissing => "give an image or a path with the driver's jar",
+        ProblemKind::TablesMismatch => {
+            "use another tablePrefix, or bring the tables to the columns of this version of the \
+             broker while no broker runs"
+        }
+        ProblemKind::LockRowMissing => {
+            "nobody may delete the row; it was put back and can be held when its lease has run out"
+        }
+        ProblemKind::ReadOnly => "give the host and port of the primary server",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_both_dialects_mean_the_same() {
+        let table = [
+            ("28P01", "1045", ProblemKind::AuthenticationRefused),
+            ("3D000", "1049", ProblemKind::DatabaseMissing),
+            ("42501", "1142", ProblemKind::RightsMissing),
+            ("25006", "1290", ProblemKind::ReadOnly),
+            ("42P01", "1146", ProblemKind::TablesMismatch),
+            ("53300", "1040", ProblemKind::DatabaseUnreachable),
+        ];
+        for (postgres, mysql, kind) in table {
+            assert_eq!(refusal(postgres), kind, "{postgres}");
+            assert_eq!(refusal(mysql), kind, "{mysql}");
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The agent's statements, in the words of each dialect.
+//!
+//! Names are never quoted, as the broker does not quote them: PostgreSQL folds them to lower case,
+//! MySQL on Linux takes them as they are. The prefix may only hold letters, digits and `_`.
+
+use sha2::{Digest, Sha256};
+
+use crate::broker::settings::{DatabaseKind, LeaseSettings};
+use crate::lock::lease::REPAIR;
+
+mod mysql;
+mod postgres;
+
+/// The name under which agents log in; never a holder's id.
+pub const AGENT: &str = "tandem-agent";
+/// In the text of every trigger; another number means that all are made anew.
+const VERSION: &str = "tandem fence 1";
+/// What the triggers say, for whoever reads the log of a broker or of the server.
+const REFUSAL: &str = "tandem: refused, this session is not of the broker that holds the lease";
+
+/// The columns that the broker's tables must have.
+const MESSAGE_COLUMNS: &[&str] =
+    &["ID", "CONTAINER", "MSGID_PROD", "MSGID_SEQ", "EXPIRATION", "MSG", "PRIORITY", "XID"];
+const ACK_COLUMNS: &[&str] = &[
+    "CONTAINER",
+    "SUB_DEST",
+    "CLIENT_ID",
+    "SUB_NAME",
+    "SELECTOR",
+    "LAST_ACKED_ID",
+    "PRIORITY",
+    "XID",
+];
+const LOCK_COLUMNS: &[&str] = &["ID", "TIME", "BROKER_NAME"];
+
+/// The kinds of SQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Of PostgreSQL.
+    Postgres,
+    /// Of MySQL and MariaDB.
+    MySql,
+}
+
+/// The tables of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// The lease.
+    Lock,
+    /// The epoch.
+    Group,
+    /// MySQL and MariaDB: which session is which holder's. Their `PROCESSLIST` shows no names.
+    Sessions,
+    /// MySQL and MariaDB: the holder, for the triggers. Apart from the lock's row, because message
+    /// transactions lock it shared to their end, and renewals must not wait for them.
+    Fence,
+    /// The messages.
+    Messages,
+    /// The durable subscriptions.
+    Acks,
+}
+
+/// Whose sessions.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// Of the holder in the row, if its lease has run out by the database's clock.
+    RunOut,
+    /// Of this holder; a [literal](Sql::literal).
+    Holder(&'a str),
+}
+
+/// The statements for one group.
+#[derive(Clone, Debug)]
+pub struct Sql {
+    /// Which words.
+    pub dialect: Dialect,
+    prefix: String,
+    database: String,
+    lease_millis: u64,
+}
+
+impl Sql {
+    /// Of these settings.
+    pub fn new(settings: &LeaseSettings) -> Self {
+        let dialect = match settings.server.kind {
+            DatabaseKind::PostgreSQL => Dialect::Postgres,
+            DatabaseKind::MySQL | DatabaseKind::MariaDB => Dialect::MySql,
+        };
+        Self {
+            dialect,
+            prefix: settings.table_prefix.clone(),
+            database: settings.server.name.clone(),
+            lease_millis: settings.lease_millis,
+        }
+    }
+
+    /// A table's name.
+    pub fn table(&self, table: Table) -> String {
+        let name = match table {
+            Table::Lock => "ACTIVEMQ_LOCK",
+            Table::Group => "TANDEM_GROUP",
+            Table::Sessions => "TANDEM_SESSIONS",
+            Table::Fence => "TANDEM_FENCE",
+            Table::Messages => "ACTIVEMQ_MSGS",
+            Table::Acks => "ACTIVEMQ_ACKS",
+        };
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The tables that an agent makes, in order.
+    pub fn own_tables(&self) -> &'static [Table] {
+        match self.dialect {
+            Dialect::Postgres => &[Table::Lock, Table::Group],
+            Dialect::MySql => &[Table::Lock, Table::Group, Table::Sessions, Table::Fence],
+        }
+    }
+
+    /// The columns that a table must have. Of our own tables, the version is the name.
+    pub fn columns(table: Table) -> &'static [&'static str] {
+        match table {
+            Table::Lock => LOCK_COLUMNS,
+            Table::Messages => MESSAGE_COLUMNS,
+            Table::Acks => ACK_COLUMNS,
+            Table::Group => &["ID", "EPOCH"],
+            Table::Sessions | Table::Fence => &["ID", "HOLDER"],
+        }
+    }
+
+    /// Makes a table of our own. The lock's has the columns of the broker's.
+    pub fn create(&self, table: Table) -> Option<String> {
+        let columns = match table {
+            Table::Lock => "ID BIGINT NOT NULL, TIME BIGINT, BROKER_NAME VARCHAR(250)",
+            Table::Group => "ID BIGINT NOT NULL, EPOCH BIGINT NOT NULL",
+            Table::Sessions => "ID BIGINT NOT NULL, HOLDER VARCHAR(64) NOT NULL",
+            Table::Fence => "ID BIGINT NOT NULL, HOLDER VARCHAR(250)",
+            Table::Messages | Table::Acks => return None,
+        };
+        let engine = match self.dialect {
+            Dialect::Postgres => "",
+            Dialect::MySql => " ENGINE=InnoDB",
+        };
+        let name = self.table(table);
+        Some(format!("CREATE TABLE IF NOT EXISTS {name}({columns}, PRIMARY KEY (ID)){engine}"))
+    }
+
+    /// The database's time in milliseconds since 1970, and not that of the transaction's start.
+    fn now(&self) -> &'static str {
+        match self.dialect {
+            Dialect::Postgres => postgres::NOW,
+            Dialect::MySql => mysql::NOW,
+        }
+    }
+
+    /// Holder, milliseconds left, time.
+    pub fn look(&self) -> String {
+        let (now, lock) = (self.now(), self.table(Table::Lock));
+        format!("SELECT BROKER_NAME, COALESCE(TIME,0)-{now}, {now} FROM {lock} WHERE ID=1")
+    }
+
+    /// Puts a missing row back as a lease that nobody holds.
+    pub fn repair(&self) -> String {
+        let time = format!("{}+{}", self.now(), self.lease_millis);
+        self.insert(Table::Lock, "ID,TIME,BROKER_NAME", &format!("1,{time},'{REPAIR}'"))
+    }
+
+    /// The lock's first row, free for anybody: only for a database that no broker has ever used.
+    pub fn first_row(&self) -> String {
+        self.insert(Table::Lock, "ID,TIME,BROKER_NAME", "1,0,NULL")
+    }
+
+    /// The epoch's row.
+    pub fn first_epoch(&self) -> String {
+        self.insert(Table::Group, "ID,EPOCH", "1,0")
+    }
+
+    /// Inserts a row, unless there is one with its primary key.
+    fn insert(&self, table: Table, columns: &str, values: &str) -> String {
+        let table = self.table(table);
+        match self.dialect {
+            Dialect::Postgres => {
+                format!("INSERT INTO {table}({columns}) VALUES ({values}) ON CONFLICT DO NOTHING")
+            }
+            Dialect::MySql => format!("INSERT IGNORE INTO {table}({columns}) VALUES ({values})"),
+        }
+    }
+
+    /// The epoch kept.
+    pub fn epoch(&self) -> String {
+        format!("SELECT EPOCH FROM {} WHERE ID=1", self.table(Table::Group))
+    }
+
+    /// Keeps an epoch, unless a higher one is kept.
+    pub fn raise_epoch(&self, epoch: i64) -> String {
+        let table = self.table(Table::Group);
+        format!("UPDATE {table} SET EPOCH={epoch} WHERE ID=1 AND EPOCH<{epoch}")
+    }
+
+    /// Releases the lease if it is the holder's.
+    pub fn release(&self, literal: &str) -> String {
+        let lock = self.table(Table::Lock);
+        format!("UPDATE {lock} SET BROKER_NAME=NULL, TIME=0 WHERE ID=1 AND BROKER_NAME={literal}")
+    }
+
+    /// The holder's id as a literal. None of those that agents make needs more than these characters;
+    /// another one is nobody's whose sessions could be ended.
+    pub fn literal(holder: &str) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let fits = !holder.is_empty() && holder.len() <= 63 && holder.chars().all(plain);
+        fits.then(|| format!("'{holder}'"))
+    }
+
+    /// PostgreSQL: ends sessions, a row for each that was there. MySQL and MariaDB: the registered
+    /// sessions' numbers.
+    pub fn sessions(&self, whose: Whose<'_>) -> String {
+        match self.dialect {
+            Dialect::Postgres => postgres::end_sessions(self, whose),
+            Dialect::MySql => mysql::registered(self, whose),
+        }
+    }
+
+    /// A name of this group for locks; MySQL has one name space for all databases, 64 characters.
+    pub fn name(&self) -> String {
+        let digest = Sha256::digest(format!("{}\n{}", self.database, self.prefix));
+        let digits: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        format!("tandem.{digits}")
+    }
+
+    /// One agent at a time prepares. Ends with the session. Gives 1 when it was obtained.
+    pub fn prepare_alone(&self, seconds: u64) -> String {
+        match self.dialect {
+            Dialect::Postgres => postgres::prepare_alone(self),
+            Dialect::MySql => format!("SELECT GET_LOCK('{}', {seconds})", self.name()),
+        }
+    }
+
+    /// The columns of a table; none when there is no such table.
+    pub fn columns_of(&self, table: Table) -> String {
+        let name = self.table(table);
+        match self.dialect {
+            Dialect::Postgres => postgres::columns_of(&name),
+            Dialect::MySql => mysql::columns_of(&name),
+        }
+    }
+
+    /// Statements that need a right each, and do nothing: an explained one is checked and not run.
+    pub fn needs(&self, table: Table) -> Vec<String> {
+        let name = self.table(table);
+        let (key, value) = match table {
+            Table::Acks => ("CONTAINER", "''"),
+            Table::Lock | Table::Group | Table::Sessions | Table::Fence | Table::Messages => {
+                ("ID", "-1")
+            }
+        };
+        [
+            format!("SELECT {key} FROM {name} WHERE {key}={value}"),
+            format!("INSERT INTO {name}({key}) VALUES ({value})"),
+            format!("UPDATE {name} SET {key}={value} WHERE {key}={value}"),
+            format!("DELETE FROM {name} WHERE {key}={value}"),
+        ]
+        .map(|statement| format!("EXPLAIN {statement}"))
+        .into()
+    }
+
+    /// Gives 1 when the fence is complete, of this version, and in force.
+    pub fn fence_is_on(&self) -> String {
+        match self.dialect {
+            Dialect::Postgres => postgres::fence_is_on(self),
+            Dialect::MySql => mysql::fence_is_on(self),
+        }
+    }
+
+    /// Makes the fence, anew if need be. Each is one transaction.
+    pub fn fence(&self) -> Vec<String> {
+        match self.dialect {
+            Dialect::Postgres => postgres::fence(self),
+            Dialect::MySql => mysql::fence(self),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "sql_tests.rs"]
+mod tests;
