@@ -1,7 +1,7 @@
 //! Which Events a change of the status is worth.
 
 use crate::api::{
-    conditions::{Truth, Type},
+    conditions::{Reason, Truth, Type},
     v1alpha1::BrokerClusterStatus,
 };
 
@@ -24,6 +24,28 @@ pub enum EventReason {
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
+    /// What is wrong with the lock in a database: the reason of its condition.
+    Lock(Reason),
+    /// The lock in a database works again.
+    DatabaseRecovered,
+}
+
+impl EventReason {
+    /// As published.
+    pub fn as_str(self) -> String {
+        match self {
+            Self::Lock(reason) => reason.as_str(),
+            Self::MasterElected
+            | Self::FailedOver
+            | Self::StandbyLost
+            | Self::StandbyReady
+            | Self::InvalidSpec
+            | Self::UpdateStarted
+            | Self::UpdateFinished
+            | Self::UpdateStuck
+            | Self::DatabaseRecovered => format!("{self:?}"),
+        }
+    }
 }
 
 /// An Event to publish.
@@ -82,6 +104,7 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
         }
     }
     update(old, new, &mut add);
+    database(old, new, &mut add);
     occurrences
 }
 
@@ -108,6 +131,33 @@ fn update(
     }
 }
 
+/// What has become wrong with a lock in a database, or right again. Also the first problem of a new
+/// cluster is told: without its database it has nothing else to tell.
+fn database(
+    old: Option<&BrokerClusterStatus>,
+    new: &BrokerClusterStatus,
+    add: &mut impl FnMut(EventReason, bool, String),
+) {
+    let name = format!("{:?}", Type::StorageLockVerified);
+    let of = |status: &BrokerClusterStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == name)?;
+        Some((condition.reason.clone(), condition.message.clone()))
+    };
+    let before = old.and_then(of).map(|(reason, _)| reason).unwrap_or_default();
+    let Some((reason, message)) = of(new).filter(|(reason, _)| *reason != before) else { return };
+    let is_one = |of: &[Reason], text: &str| of.iter().copied().find(|one| one.as_str() == *text);
+    let failed_before = is_one(&Reason::DATABASE_PROBLEMS, &before).is_some();
+    if let Some(problem) = is_one(&Reason::DATABASE_PROBLEMS, &reason) {
+        return add(EventReason::Lock(problem), true, message);
+    }
+    if failed_before && reason != Reason::NotObserved.as_str() {
+        add(EventReason::DatabaseRecovered, false, message.clone());
+    }
+    if let Some(note) = is_one(&Reason::DATABASE_NOTES, &reason) {
+        add(EventReason::Lock(note), true, message);
+    }
+}
+
 /// The message of a condition that has taken this value since.
 fn became(
     old: Option<&BrokerClusterStatus>,
@@ -121,4 +171,42 @@ fn became(
     let before = old.and_then(of)?; // the first status of a cluster is no change
     let after = of(new)?;
     (after.status == truth.as_str() && before.status != after.status).then_some(after.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::conditions::{Verdict, merge};
+
+    fn status(truth: Truth, reason: Reason) -> BrokerClusterStatus {
+        let verdict = Verdict::new(Type::StorageLockVerified, truth, reason, "what");
+        let conditions = merge(&[], &[verdict], None, Timestamp::UNIX_EPOCH);
+        BrokerClusterStatus { conditions, ..BrokerClusterStatus::default() }
+    }
+
+    fn told(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> Vec<(String, bool)> {
+        let all = between(old, new).into_iter();
+        all.map(|occurrence| (occurrence.reason.as_str(), occurrence.warning)).collect()
+    }
+
+    #[test]
+    fn a_database_s_troubles_and_their_end_are_told_once() {
+        let fine = status(Truth::True, Reason::LeaseVerified);
+        let away = status(Truth::False, Reason::DatabaseUnreachable);
+        let refused = status(Truth::False, Reason::AuthenticationRefused);
+        let note = status(Truth::True, Reason::WritesNotFenced);
+        let unseen = status(Truth::Unknown, Reason::NotObserved);
+        let one = |reason: &str, warning| vec![(reason.to_owned(), warning)];
+        assert_eq!(told(None, &away), one("DatabaseUnreachable", true));
+        assert_eq!(told(None, &fine), []);
+        assert_eq!(told(Some(&fine), &away), one("DatabaseUnreachable", true));
+        assert_eq!(told(Some(&away), &away), []);
+        assert_eq!(told(Some(&away), &refused), one("AuthenticationRefused", true));
+        assert_eq!(told(Some(&away), &unseen), []);
+        assert_eq!(told(Some(&away), &fine), one("DatabaseRecovered", false));
+        assert_eq!(told(Some(&fine), &note), one("WritesNotFenced", true));
+        assert_eq!(told(Some(&away), &note).len(), 2);
+    }
 }

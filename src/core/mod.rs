@@ -5,6 +5,7 @@ pub mod credentials;
 mod database;
 pub mod events;
 pub mod lock;
+mod lock_verdict;
 pub mod observed;
 pub mod plan;
 pub mod promotion;

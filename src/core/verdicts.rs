@@ -2,6 +2,7 @@
 
 use super::{
     lock::{Group, Lock},
+    lock_verdict,
     observed::{ClaimView, Observed, PodView},
     plan::Findings,
     rollout::{Rollout, describe},
@@ -23,15 +24,16 @@ pub fn of_cluster(
     let elected = master_elected(observed, findings);
     let converged = service_converged(observed, findings);
     let ready = ready(&elected, &converged);
-    vec![
+    let mut verdicts = vec![
         ready,
         elected,
         standby_ready(cluster, observed, findings),
         converged,
         configuration(cluster, observed, findings, refused),
-        progressing(findings),
-        paused(cluster.spec.paused),
-    ]
+    ];
+    verdicts.extend(lock_verdict::storage_lock(cluster, observed));
+    verdicts.extend([progressing(findings), paused(cluster.spec.paused)]);
+    verdicts
 }
 
 /// The conditions that a wrong spec changes; the others stay as they were, and so does the group.
