@@ -39,8 +39,14 @@ pub async fn comes_up(lab: &Lab) -> Outcome {
     for pod in [&master, &standby] {
         let pod = format!("pod/{pod}");
         let namespace = &group.namespace;
-        lab.bed
-            .kubectl(&["-n", namespace, "wait", "--for=condition=Ready", &pod, "--timeout=60s"])?;
+        lab.bed.kubectl(&[
+            "-n",
+            namespace,
+            "wait",
+            "--for=condition=Ready",
+            &pod,
+            "--timeout=60s",
+        ])?;
     }
     let columns =
         lab.bed.kubectl(&["-n", &group.namespace, "get", "bc", "orders", "--no-headers"])?;
