@@ -5,6 +5,10 @@ use crate::api::{
     v1alpha1::BrokerClusterStatus,
 };
 
+/// The reasons of `Progressing` while pods are replaced, until all are as the spec says. A first start,
+/// and a standby that was away for a moment, have another one.
+const UPDATING: [&str; 3] = ["RollingUpdate", "RolloutWaiting", "RolloutStuck"];
+
 /// Reasons of Events: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventReason {
@@ -20,7 +24,7 @@ pub enum EventReason {
     InvalidSpec,
     /// Pods are being replaced.
     UpdateStarted,
-    /// All pods are as the spec says.
+    /// All pods are as the spec says again, after pods were replaced.
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
@@ -103,7 +107,9 @@ fn update(
     match reason.as_str() {
         "RollingUpdate" => add(EventReason::UpdateStarted, false, message),
         "RolloutStuck" => add(EventReason::UpdateStuck, true, message),
-        "UpToDate" if before.is_some() => add(EventReason::UpdateFinished, false, message),
+        "UpToDate" if before.as_deref().is_some_and(|reason| UPDATING.contains(&reason)) => {
+            add(EventReason::UpdateFinished, false, message);
+        }
         _ => {}
     }
 }
@@ -121,4 +127,50 @@ fn became(
     let before = old.and_then(of)?; // the first status of a cluster is no change
     let after = of(new)?;
     (after.status == truth.as_str() && before.status != after.status).then_some(after.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::conditions::{Reason, Verdict, merge};
+
+    fn status(reason: Reason) -> BrokerClusterStatus {
+        let verdict = Verdict::new(Type::Progressing, false, reason, "what happens");
+        BrokerClusterStatus {
+            conditions: merge(&[], &[verdict], Some(1), jiff::Timestamp::UNIX_EPOCH),
+            ..BrokerClusterStatus::default()
+        }
+    }
+
+    fn events(reasons: &[Reason]) -> Vec<EventReason> {
+        let mut before = None;
+        let mut reasons_seen = Vec::new();
+        for reason in reasons {
+            let now = status(*reason);
+            reasons_seen
+                .extend(between(before.as_ref(), &now).into_iter().map(|event| event.reason));
+            before = Some(now);
+        }
+        reasons_seen
+    }
+
+    #[test]
+    fn only_an_update_finishes() {
+        use Reason::{Deploying, RollingUpdate, RolloutStuck, RolloutWaiting, UpToDate};
+        for quiet in [&[UpToDate][..], &[Deploying, UpToDate], &[UpToDate, Deploying, UpToDate]] {
+            assert_eq!(events(quiet), [], "{quiet:?}");
+        }
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RollingUpdate, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RolloutWaiting, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RolloutStuck, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateStuck, EventReason::UpdateFinished]
+        );
+    }
 }
