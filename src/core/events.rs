@@ -5,6 +5,10 @@ use crate::api::{
     v1alpha1::BrokerClusterStatus,
 };
 
+/// The reasons of `Progressing` while pods are replaced, until all are as the spec says. A first start,
+/// and a standby that was away for a moment, have another one.
+const UPDATING: [&str; 3] = ["RollingUpdate", "RolloutWaiting", "RolloutStuck"];
+
 /// Reasons of Events: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventReason {
@@ -20,7 +24,7 @@ pub enum EventReason {
     InvalidSpec,
     /// Pods are being replaced.
     UpdateStarted,
-    /// All pods are as the spec says.
+    /// All pods are as the spec says again, after pods were replaced.
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
@@ -126,7 +130,9 @@ fn update(
     match reason.as_str() {
         "RollingUpdate" => add(EventReason::UpdateStarted, false, message),
         "RolloutStuck" => add(EventReason::UpdateStuck, true, message),
-        "UpToDate" if before.is_some() => add(EventReason::UpdateFinished, false, message),
+        "UpToDate" if before.as_deref().is_some_and(|reason| UPDATING.contains(&reason)) => {
+            add(EventReason::UpdateFinished, false, message);
+        }
         _ => {}
     }
 }
@@ -175,14 +181,52 @@ fn became(
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::api::conditions::{Verdict, merge};
 
-    fn status(truth: Truth, reason: Reason) -> BrokerClusterStatus {
+    fn status(reason: Reason) -> BrokerClusterStatus {
+        let verdict = Verdict::new(Type::Progressing, false, reason, "what happens");
+        BrokerClusterStatus {
+            conditions: merge(&[], &[verdict], Some(1), jiff::Timestamp::UNIX_EPOCH),
+            ..BrokerClusterStatus::default()
+        }
+    }
+
+    fn events(reasons: &[Reason]) -> Vec<EventReason> {
+        let mut before = None;
+        let mut reasons_seen = Vec::new();
+        for reason in reasons {
+            let now = status(*reason);
+            reasons_seen
+                .extend(between(before.as_ref(), &now).into_iter().map(|event| event.reason));
+            before = Some(now);
+        }
+        reasons_seen
+    }
+
+    #[test]
+    fn only_an_update_finishes() {
+        use Reason::{Deploying, RollingUpdate, RolloutStuck, RolloutWaiting, UpToDate};
+        for quiet in [&[UpToDate][..], &[Deploying, UpToDate], &[UpToDate, Deploying, UpToDate]] {
+            assert_eq!(events(quiet), [], "{quiet:?}");
+        }
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RollingUpdate, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RolloutWaiting, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            events(&[UpToDate, RollingUpdate, RolloutStuck, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateStuck, EventReason::UpdateFinished]
+        );
+    }
+
+    fn lock(truth: Truth, reason: Reason) -> BrokerClusterStatus {
         let verdict = Verdict::new(Type::StorageLockVerified, truth, reason, "what");
-        let conditions = merge(&[], &[verdict], None, Timestamp::UNIX_EPOCH);
+        let conditions = merge(&[], &[verdict], None, jiff::Timestamp::UNIX_EPOCH);
         BrokerClusterStatus { conditions, ..BrokerClusterStatus::default() }
     }
 
@@ -193,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_database_s_troubles_and_their_end_are_told_once() {
-        let fine = status(Truth::True, Reason::LeaseVerified);
-        let away = status(Truth::False, Reason::DatabaseUnreachable);
-        let refused = status(Truth::False, Reason::AuthenticationRefused);
-        let note = status(Truth::True, Reason::WritesNotFenced);
-        let unseen = status(Truth::Unknown, Reason::NotObserved);
+        let fine = lock(Truth::True, Reason::LeaseVerified);
+        let away = lock(Truth::False, Reason::DatabaseUnreachable);
+        let refused = lock(Truth::False, Reason::AuthenticationRefused);
+        let note = lock(Truth::True, Reason::WritesNotFenced);
+        let unseen = lock(Truth::Unknown, Reason::NotObserved);
         let one = |reason: &str, warning| vec![(reason.to_owned(), warning)];
         assert_eq!(told(None, &away), one("DatabaseUnreachable", true));
         assert_eq!(told(None, &fine), []);

@@ -60,7 +60,7 @@ pub struct PodView {
     pub node: Option<String>,
     /// Its addresses.
     pub addresses: Vec<String>,
-    /// Whether it is being deleted.
+    /// Whether it is being deleted, or the StatefulSet that made it is gone.
     pub terminating: bool,
     /// The value of the role label.
     pub role_label: Option<String>,

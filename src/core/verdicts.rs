@@ -14,12 +14,13 @@ use crate::{
 };
 
 /// The conditions of a valid cluster. `refused` is what the API server refused to write, if
-/// something.
+/// something; `updating` is whether an update was under way when this was last published.
 pub fn of_cluster(
     cluster: &ValidCluster,
     observed: &Observed,
     findings: &Findings,
     refused: Option<&str>,
+    updating: bool,
 ) -> Vec<Verdict> {
     let elected = master_elected(observed, findings);
     let converged = service_converged(observed, findings);
@@ -32,7 +33,7 @@ pub fn of_cluster(
         configuration(cluster, observed, findings, refused),
     ];
     verdicts.extend(lock_verdict::storage_lock(cluster, observed));
-    verdicts.extend([progressing(findings), paused(cluster.spec.paused)]);
+    verdicts.extend([progressing(findings, updating), paused(cluster.spec.paused)]);
     verdicts
 }
 
@@ -254,7 +255,9 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
     }
 }
 
-fn progressing(findings: &Findings) -> Verdict {
+/// A pod that is on its way because it was replaced belongs to the update, until all is done: nothing
+/// but what was published tells it from one that starts for the first time.
+fn progressing(findings: &Findings, updating: bool) -> Verdict {
     let verdict = |truth: bool, reason, message: String| {
         Verdict::new(Type::Progressing, truth, reason, message)
     };
@@ -267,6 +270,7 @@ fn progressing(findings: &Findings) -> Verdict {
             Reason::RollingUpdate,
             format!("{} is replaced: {}", victim.pod, victim.why),
         ),
+        Rollout::Moving(what) if updating => verdict(true, Reason::RollingUpdate, what.clone()),
         Rollout::Moving(what) => verdict(true, Reason::Deploying, what.clone()),
         Rollout::Waiting(why) => verdict(false, Reason::RolloutWaiting, why.clone()),
         Rollout::Stuck(why) => verdict(false, Reason::RolloutStuck, why.clone()),

@@ -44,8 +44,10 @@ pub async fn observe<R: Reports>(
     disagreement_since: Option<Timestamp>,
 ) -> Result<Observed, RequestError> {
     let children = Children::new(client.clone(), &cluster.name.namespace);
-    let pods = pods(client, reports, cluster).await?;
     let live = live_children(&children, cluster).await?;
+    let set = live.get(&(Kind::StatefulSet, cluster.name.main()));
+    let set = set.and_then(|set| set.pointer("/metadata/uid")).and_then(Value::as_str);
+    let pods = pods(client, reports, cluster, set).await?;
     let record_name = (Kind::EndpointSlice, cluster.name.main());
     let other_slices = children
         .list(Kind::EndpointSlice, &format!("{}={}", labels::SERVICE_NAME, cluster.name.main()))
@@ -132,23 +134,30 @@ async fn pods<R: Reports>(
     client: &Client,
     reports: &R,
     cluster: &ValidCluster,
+    set: Option<&str>,
 ) -> Result<Vec<PodView>, RequestError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.name.namespace);
     let params = ListParams::default().labels(&selector_text(&cluster.name));
     let list = request("list pods".to_owned(), api.list(&params)).await?;
-    let views = list.items.iter().filter(|pod| is_ours(cluster, pod)).map(|pod| view(reports, pod));
+    let ours = list.items.iter().filter_map(|pod| Some((pod, maker(cluster, pod)?)));
+    let views = ours.map(async |(pod, maker)| {
+        let view = view(reports, pod).await;
+        PodView { terminating: view.terminating || Some(maker) != set, ..view }
+    });
     let mut views = join_all(views).await;
     views.sort_by_key(|pod| (cluster.name.ordinal(&pod.name), pod.name.clone()));
     Ok(views)
 }
 
-/// The StatefulSet's pods, not something that borrowed its labels.
-fn is_ours(cluster: &ValidCluster, pod: &Pod) -> bool {
-    let of_set = pod
-        .owner_references()
+/// The uid of the StatefulSet that made one of the group's pods; `None` for a pod that only borrowed
+/// its labels. Pods of an earlier StatefulSet of the same name count until they end, because they may
+/// hold the lock. They are on their way out: their maker is gone.
+fn maker<'a>(cluster: &ValidCluster, pod: &'a Pod) -> Option<&'a str> {
+    cluster.name.ordinal(&pod.name_any())?;
+    pod.owner_references()
         .iter()
-        .any(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main());
-    of_set && cluster.name.ordinal(&pod.name_any()).is_some()
+        .find(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main())
+        .map(|owner| owner.uid.as_str())
 }
 
 pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
