@@ -69,16 +69,21 @@ pub fn status(
         endpoints: endpoints(cluster),
         last_failover: last_failover(observed, previous),
         failovers: observed.record.as_ref().map_or(0, |record| record.failovers),
-        lock: Some(LockStatus {
-            kind: LockKind::File,
-            path: paths::LOCK.to_owned(),
-            holder: match &findings.lock {
-                Lock::Held { by } => Some(by.clone()),
-                Lock::Free | Lock::Disputed(_) | Lock::Unknown(_) => None,
-            },
-        }),
+        lock: Some(lock_status(cluster, findings)),
         conditions: conditions::merge(old, &verdicts, cluster.generation, now),
     }
+}
+
+fn lock_status(cluster: &ValidCluster, findings: &Findings) -> LockStatus {
+    let (kind, path) = match cluster.store.database() {
+        Some(database) => (LockKind::Lease, database.lock_place()),
+        None => (LockKind::File, paths::LOCK.to_owned()),
+    };
+    let holder = match &findings.lock {
+        Lock::Held { by } => Some(by.clone()),
+        Lock::Free | Lock::Disputed(_) | Lock::Unknown(_) => None,
+    };
+    LockStatus { kind, path, holder }
 }
 
 /// The status of a cluster whose spec is wrong: what was there, with one condition changed.

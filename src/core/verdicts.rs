@@ -2,6 +2,7 @@
 
 use super::{
     lock::{Group, Lock},
+    lock_verdict,
     observed::{ClaimView, Observed, PodView},
     plan::Findings,
     rollout::{Rollout, describe},
@@ -24,15 +25,16 @@ pub fn of_cluster(
     let elected = master_elected(observed, findings);
     let converged = service_converged(observed, findings);
     let ready = ready(&elected, &converged);
-    vec![
+    let mut verdicts = vec![
         ready,
         elected,
         standby_ready(cluster, observed, findings),
         converged,
         configuration(cluster, observed, findings, refused),
-        progressing(findings, updating),
-        paused(cluster.spec.paused),
-    ]
+    ];
+    verdicts.extend(lock_verdict::storage_lock(cluster, observed));
+    verdicts.extend([progressing(findings, updating), paused(cluster.spec.paused)]);
+    verdicts
 }
 
 /// The conditions that a wrong spec changes; the others stay as they were, and so does the group.
@@ -206,13 +208,14 @@ fn configuration(
 }
 
 fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
-    let name = cluster.claim();
+    let name = cluster.store.claim()?;
+    let made = cluster.spec.storage.shared_volume.as_ref()?.claim_name.is_none();
     let verdict = |reason, message: String| {
         Some(Verdict::new(Type::ConfigurationValid, false, reason, message))
     };
     let field = "spec.storage.sharedVolume.claimName";
     match &observed.claim {
-        ClaimView::Missing if cluster.spec.storage.shared_volume.claim_name.is_some() => verdict(
+        ClaimView::Missing if !made => verdict(
             Reason::ClaimMissing,
             format!(
                 "{field}: PersistentVolumeClaim {name} does not exist in namespace {}; create it",

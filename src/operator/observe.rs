@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
-use super::reports::Reports;
+use super::{named, reports::Reports};
 use crate::{
     api::labels,
     core::{
@@ -64,10 +64,12 @@ pub async fn observe<R: Reports>(
         })
         .map(str::to_owned)
         .collect();
+    let named = named::look(&children, cluster).await?;
     Ok(Observed {
         record: live.get(&record_name).map(RecordView::read),
         claim: claim(&children, cluster).await?,
-        secret_problems: secret_problems(&children, cluster).await?,
+        secret_problems: named.problems,
+        database_credentials: named.database_credentials,
         children: live,
         pods,
         other_slices,
@@ -95,7 +97,7 @@ async fn live_children(
         (Kind::NetworkPolicy, name.main()),
         (Kind::StatefulSet, name.main()),
     ];
-    if cluster.spec.storage.shared_volume.claim.is_some() {
+    if cluster.spec.storage.shared_volume.as_ref().is_some_and(|volume| volume.claim.is_some()) {
         names.push((Kind::PersistentVolumeClaim, name.store()));
     }
     let gets = names.into_iter().map(|(kind, name)| async move {
@@ -116,7 +118,8 @@ async fn live_children(
 }
 
 async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView, RequestError> {
-    let Some(claim) = children.get(Kind::PersistentVolumeClaim, &cluster.claim()).await? else {
+    let Some(name) = cluster.store.claim() else { return Ok(ClaimView::Missing) };
+    let Some(claim) = children.get(Kind::PersistentVolumeClaim, name).await? else {
         return Ok(ClaimView::Missing);
     };
     let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
@@ -125,36 +128,6 @@ async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView,
         access_modes: modes.map(|list| list.iter().map(text).collect()).unwrap_or_default(),
         phase: claim.pointer("/status/phase").map(text).unwrap_or_default(),
     })
-}
-
-async fn secret_problems(
-    children: &Children,
-    cluster: &ValidCluster,
-) -> Result<Vec<String>, RequestError> {
-    let auth = &cluster.spec.auth;
-    let wanted = [
-        ("spec.auth.usersSecret", auth.users_secret.as_ref(), &[][..]),
-        ("spec.auth.adminSecret", auth.admin_secret.as_ref(), &["username", "password"][..]),
-    ];
-    let mut problems = Vec::new();
-    for (field, secret, keys) in wanted {
-        let Some(secret) = secret else { continue };
-        let namespace = &cluster.name.namespace;
-        match children.get(Kind::Secret, &secret.name).await? {
-            None => problems.push(format!(
-                "{field}: Secret {} does not exist in namespace {namespace}; create it",
-                secret.name
-            )),
-            Some(live) => {
-                let has = |key: &&&str| live.get("data").and_then(|data| data.get(**key)).is_none();
-                if let Some(key) = keys.iter().find(has) {
-                    problems
-                        .push(format!("{field}: Secret {} has no key {key}; add it", secret.name));
-                }
-            }
-        }
-    }
-    Ok(problems)
 }
 
 async fn pods<R: Reports>(
