@@ -10,6 +10,7 @@ use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, Ssl
 use crate::broker::settings::{DatabaseServer, DatabaseTls};
 use crate::database::problem::Failure;
 use crate::database::session::{Fields, Login};
+use crate::database::tls;
 
 /// A session with MySQL or MariaDB.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ impl MySql {
         server: &DatabaseServer,
         login: Login,
     ) -> Result<Self, Failure> {
+        // Otherwise a file that cannot be read looks like a server that cannot be reached.
+        tls::config(&server.tls)?;
         let mut opening = Aside(Some(Conn::new(options(addresses, server, login))));
         let Some(open) = opening.0.as_mut() else { return Err(Failure::answer("no attempt")) };
         let conn = open.await?;
