@@ -1,34 +1,20 @@
 //! What the loop does with what it is told, and how it carries out what the machine decides.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::ensure;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
-use crate::agent::greeter::greet;
-use crate::agent::lock_watch::LockWatch;
-use crate::agent::machine::{Act, ChildEvent, Input, StorageView};
-use crate::agent::promote::Promotion;
+use crate::agent::machine::{Act, ChildEvent, Deadline, Input, StorageView};
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
-use crate::broker::report::{ChildExit, ChildReport, GreetingView, LockView, PromotionReport};
-use crate::broker::settings::GreetingSettings;
+use crate::broker::report::{ChildExit, GreetingView, LockView};
 use crate::clock;
 use crate::core::promotion;
 use crate::lock::track::Life;
 use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
-
-/// The pause before the first repair of the record; doubles with each in a row.
-const FIRST_REPAIR: Duration = Duration::from_millis(250);
-/// The longest pause before a repair.
-const LONGEST_REPAIR: Duration = Duration::from_secs(10);
-/// So long without a promotion, and repairs are no longer in a row.
-const CALM: Duration = Duration::from_mins(1);
 
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -37,7 +23,10 @@ impl Agent {
             Event::Lock(news) => self.on_lock(news),
             Event::Greeting { generation: of, view } if of == generation => self.on_greeting(view),
             Event::Child { generation: of, news } if of == generation => self.on_child(news),
-            Event::Log { generation: of, sign } if of == generation => self.feed(Input::Log(sign)),
+            Event::Log { generation: of, sign } if of == generation => {
+                self.locks.note(of, sign);
+                self.feed(Input::Log(sign));
+            }
             Event::Peers { generation: of, peers } if of == generation => {
                 self.feed(Input::Peers(peers));
             }
@@ -52,6 +41,11 @@ impl Agent {
                 self.view.metrics.record_failures.inc();
                 self.view.problem(Source::Record, Some(problem));
             }
+            Event::Prepared { generation: of, outcome } if of == generation => {
+                self.on_prepared(outcome);
+            }
+            Event::Fenced { generation: of, notes } if of == generation => self.on_fenced(notes),
+            Event::Released { generation: of } if of == generation => self.feed(Input::Released),
             Event::Emptied => self.feed(Input::Emptied),
             Event::Credentials(problem) => self.view.problem(Source::Credentials, problem),
             // Of a broker process before this one.
@@ -59,23 +53,30 @@ impl Agent {
             | Event::Child { .. }
             | Event::Log { .. }
             | Event::Peers { .. }
+            | Event::Prepared { .. }
+            | Event::Fenced { .. }
+            | Event::Released { .. }
             | Event::Promoted { .. } => {}
         }
     }
 
-    fn generation(&self) -> u32 {
+    pub(super) fn generation(&self) -> u32 {
         self.life.borrow().generation
     }
 
     fn on_lock(&mut self, news: LockNews) {
         let verdict = news.verdict;
         let unknown = verdict.view == LockView::Unknown;
-        if unknown {
+        // A log that says nothing yet is no look without an answer.
+        if unknown && news.error.is_some() {
             self.view.metrics.probe_unknown.inc();
         } else {
             self.view.metrics.probe_seconds.observe(news.took.as_secs_f64());
         }
         self.view.problem(Source::Lock, news.error);
+        if let Some(lease) = news.lease {
+            self.on_lease(news.generation, lease);
+        }
         if news.generation != self.generation() {
             return;
         }
@@ -141,9 +142,9 @@ impl Agent {
     }
 
     /// Everything found out for the broker process before is void from now on.
-    fn next_life(&mut self, pid: Option<i32>) {
+    pub(super) fn next_life(&mut self, pid: Option<i32>) {
         let generation = self.generation() + 1;
-        self.life.send_replace(Life { generation, pid, greeted: false });
+        self.life.send_replace(Life { generation, pid, nonce: self.nonce, greeted: false });
     }
 
     fn on_record(&mut self) {
@@ -178,7 +179,9 @@ impl Agent {
 
     pub(super) fn carry_out(&mut self, act: Act) {
         match act {
+            Act::Prepare => self.prepare(),
             Act::Start => self.start(),
+            Act::Release => self.release(),
             Act::Stop => self.signal(Signal::SIGTERM),
             Act::Kill(reason) => {
                 self.signal(Signal::SIGKILL);
@@ -195,6 +198,7 @@ impl Agent {
                     Event::Peers { generation, peers: peers::ask(&api, &author).await }
                 });
             }
+            Act::Arm(Deadline::Lease) => self.timers.arm_at(Deadline::Lease, self.lease_end),
             Act::Arm(deadline) => self.timers.arm(deadline, &self.timing),
             Act::Disarm(deadline) => self.timers.disarm(deadline),
             Act::Exit => self.done = true,
@@ -205,107 +209,5 @@ impl Agent {
         if let Some(broker) = &self.broker {
             broker.signal(signal);
         }
-    }
-
-    fn start(&mut self) {
-        self.lock_taken = None;
-        self.last_promotion = None;
-        self.repairs = 0;
-        self.promoter.epochs.forget_tried();
-        let generation = self.generation() + 1;
-        match Broker::start(&self.settings.child, generation, self.around.clone()) {
-            Ok(broker) => {
-                let report = ChildReport {
-                    instance: format!("{:08x}", rand::random::<u32>()),
-                    pid: broker.pid,
-                    started: clock::now(),
-                    restarts: self.starts,
-                };
-                tracing::info!("broker {} started as process {}", report.instance, report.pid);
-                self.starts += 1;
-                self.view.metrics.starts.inc();
-                self.view.known().child = Some(report);
-                self.next_life(Some(broker.pid));
-                self.broker = Some(broker);
-                self.view.problem(Source::Child, None);
-                self.inputs.push_back(Input::Child(ChildEvent::Started));
-            }
-            Err(error) => {
-                let program = &self.settings.child.program;
-                let problem = format!("cannot start {program}: {error}; is it in the image?");
-                self.view.problem(Source::Child, Some(problem));
-                self.next_life(None);
-                self.inputs.push_back(Input::Child(ChildEvent::NotStarted));
-            }
-        }
-    }
-
-    fn promote(&mut self) {
-        let now = Instant::now();
-        let first = self.last_promotion.is_none();
-        let pause = match self.last_promotion {
-            None => Duration::ZERO,
-            Some(last) => {
-                self.repairs = if now - last > CALM { 0 } else { self.repairs + 1 };
-                (FIRST_REPAIR * 2_u32.saturating_pow(self.repairs.min(8))).min(LONGEST_REPAIR)
-            }
-        };
-        self.last_promotion = Some(now);
-        if first {
-            let taken = self.lock_taken.map_or(Duration::ZERO, |taken| taken.elapsed());
-            let greeted = clock::now();
-            let lock_taken =
-                jiff::SignedDuration::try_from(taken).map_or(greeted, |taken| greeted - taken);
-            self.view.known().promotion =
-                Some(PromotionReport { lock_taken, greeted, recorded: None, epoch: None });
-        }
-        let promotion = Promotion {
-            generation: self.generation(),
-            lock_taken: self.lock_taken.unwrap_or(now),
-            pause,
-        };
-        let GreetingSettings::OpenWire { port } = self.settings.greeting;
-        let proof = Proof {
-            generation: promotion.generation,
-            locks: self.locks.clone(),
-            port,
-            deadline: self.timing.master_greeting(),
-        };
-        let promoter = self.promoter.clone();
-        let events = self.around.events.clone();
-        let task = self.tasks.spawn(async move {
-            promoter.promote(promotion, || proof.clone().give(), events).await;
-        });
-        if let Some(before) = self.promotion.replace(task) {
-            before.abort();
-        }
-    }
-}
-
-/// What must be seen between reading the record and writing it.
-#[derive(Clone)]
-struct Proof {
-    generation: u32,
-    locks: LockWatch,
-    port: u16,
-    deadline: Duration,
-}
-
-impl Proof {
-    /// Looks at the lock and greets, both begun now, and finds the same broker process alive after.
-    async fn give(self) -> anyhow::Result<()> {
-        let both = async { tokio::join!(self.locks.look(), greet(self.port, self.deadline)) };
-        let ((life, verdict), greeting) = tokio::time::timeout(2 * self.deadline, both).await?;
-        ensure!(life.generation == self.generation, "the broker has ended");
-        // On network file systems the client's table is all there is so far; what proves there is to
-        // enter the view, not this place.
-        ensure!(
-            matches!(verdict.view, LockView::Mine(_)) && !verdict.changed,
-            "the lock is not proven: {:?}",
-            verdict.view
-        );
-        ensure!(greeting == GreetingView::Ok, "the broker does not greet: {greeting:?}");
-        ensure!(self.locks.life() == life, "the broker has ended");
-        Ok(())
     }
 }

@@ -30,6 +30,11 @@ const LOCK_LOST: &[u8] = b"no longer able to keep the exclusive lock";
 /// `SharedFileLocker`, once, when it finds the lock held.
 const WAITS: &[u8] = b"in slave mode waiting a lock to be acquired";
 
+/// `LeaseDatabaseLocker`, once, before its first try.
+const TRIES: &[u8] = b"attempting to acquire exclusive lease to become the master";
+/// `LeaseDatabaseLocker`, when it has got the lease.
+const TAKES: &[u8] = b"becoming master with lease expiry";
+
 /// What a broker process needs from its agent.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -88,7 +93,7 @@ impl Broker {
 }
 
 /// A bare name is looked up in `$JAVA_HOME/bin` first; `exec` itself looks in `$PATH`.
-fn program(name: &str) -> PathBuf {
+pub(super) fn program(name: &str) -> PathBuf {
     let home = env::var_os("JAVA_HOME").filter(|_| !name.contains('/'));
     home.map(|home| PathBuf::from(home).join("bin").join(name))
         .filter(|path| path.is_file())
@@ -191,8 +196,10 @@ fn sign(line: &[u8]) -> Option<LogSign> {
     let has = |words: &[u8]| line.windows(words.len()).any(|window| window == words);
     if has(LOCK_LOST) {
         Some(LogSign::LockLost)
-    } else if has(WAITS) {
+    } else if has(WAITS) || has(TRIES) {
         Some(LogSign::Waits)
+    } else if has(TAKES) {
+        Some(LogSign::Takes)
     } else {
         None
     }

@@ -88,3 +88,12 @@ fn lines_without_a_meaning_mean_nothing() {
     assert_eq!(sign(b"Apache ActiveMQ 6.3.1 (orders) started\n"), None);
     assert_eq!(sign(b""), None);
 }
+
+#[test]
+fn what_a_broker_with_a_lease_logs_is_understood() {
+    let line = b"INFO orders-0.01234567.0000beef attempting to acquire exclusive lease to become \
+        the master\n";
+    assert_eq!(sign(line), Some(LogSign::Waits));
+    let line = b"INFO orders-0.01234567.0000beef, becoming master with lease expiry Sun Nov 22";
+    assert_eq!(sign(line), Some(LogSign::Takes));
+}

@@ -103,7 +103,7 @@ impl Credentials {
 }
 
 /// `echo` and editors end files with a line feed that nobody means as part of a password.
-fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
@@ -157,7 +157,7 @@ fn check(name: Vec<u8>, password: Vec<u8>) -> Result<(String, String), String> {
 }
 
 /// A key or value of a `java.util.Properties` file, which is ISO 8859-1 with escapes.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for unit in text.encode_utf16() {
         match u8::try_from(unit) {
@@ -173,7 +173,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// The broker sees the old file or the new one, never half of one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let scratch = path.with_extension("new");
     drop(fs::remove_file(&scratch));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&scratch)?;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::agent::machine::{LogSign, Peers};
-use crate::broker::report::GreetingView;
+use crate::broker::report::{DatabaseNote, DatabaseProblem, GreetingView};
 use crate::lock::track::Verdict;
 
 /// Where tasks send what they find out.
@@ -60,6 +60,25 @@ pub enum Event {
         /// What it said.
         peers: Peers,
     },
+    /// A start was prepared, or cannot be made now.
+    Prepared {
+        /// After the end of which broker process.
+        generation: u32,
+        /// What was found out.
+        outcome: Result<Prepared, DatabaseProblem>,
+    },
+    /// The fence is on the tables that this broker made; what is not as it should be.
+    Fenced {
+        /// Which broker process.
+        generation: u32,
+        /// What people should know.
+        notes: Vec<DatabaseNote>,
+    },
+    /// The release of a dead broker's lease is over.
+    Released {
+        /// After the end of which broker process.
+        generation: u32,
+    },
     /// The login files were looked after; the problem, if there is one.
     Credentials(Option<String>),
 }
@@ -77,6 +96,30 @@ pub struct LockNews {
     pub took: Duration,
     /// Why nothing was found out.
     pub error: Option<String>,
+    /// What a database answered, if the lock is a lease.
+    pub lease: Option<Result<LeaseSeen, DatabaseProblem>>,
+}
+
+/// What a look at a lease found out beside its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseSeen {
+    /// Until then no other broker can be the master while ours may think that it is.
+    pub proven_until: Option<Instant>,
+    /// This node's clock minus the database's.
+    pub clock_offset_millis: i64,
+    /// The row was gone, and nobody's lease is in its place.
+    pub repaired: bool,
+}
+
+/// What is known when a broker can be started on its database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// The broker makes the tables.
+    pub makes_tables: bool,
+    /// Product and version, if the database could be asked.
+    pub server: Option<String>,
+    /// What people should know.
+    pub notes: Vec<DatabaseNote>,
 }
 
 /// What became of a broker process.

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::api::{ApiError, ApiServer};
 use crate::agent::event::{Event, Events};
 use crate::agent::helper::Helper;
+use crate::broker::report::DatabaseProblem;
 use crate::clock;
 use crate::core::promotion::{self, Author, Claim, Next};
+use crate::database::Database;
 
 /// The pause after the first failed attempt; doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -64,6 +66,39 @@ impl Epochs {
     }
 }
 
+/// Who keeps the highest epoch, for a deleted record.
+#[derive(Clone, Debug)]
+pub enum Floor {
+    /// A file beside the store.
+    File(Helper),
+    /// A table beside the lease.
+    Database(Arc<Database>),
+    /// Nobody: the agent sees neither a volume nor a database.
+    Nobody,
+}
+
+impl Floor {
+    async fn read(&self) -> anyhow::Result<u64> {
+        match self {
+            Self::File(helper) => helper.floor().await,
+            Self::Database(database) => database.floor().await.map_err(in_words),
+            Self::Nobody => Ok(0),
+        }
+    }
+
+    async fn raise(&self, epoch: u64) -> anyhow::Result<()> {
+        match self {
+            Self::File(helper) => helper.raise_floor(epoch).await.map(drop),
+            Self::Database(database) => database.raise_floor(epoch).await.map_err(in_words),
+            Self::Nobody => Ok(()),
+        }
+    }
+}
+
+fn in_words(problem: DatabaseProblem) -> anyhow::Error {
+    anyhow!(problem.message)
+}
+
 /// Writes the record for one agent.
 #[derive(Clone, Debug)]
 pub struct Promoter {
@@ -72,7 +107,7 @@ pub struct Promoter {
     /// Who writes.
     pub author: Arc<Author>,
     /// Keeps the epoch floor.
-    pub helper: Helper,
+    pub floor: Floor,
     /// What is known of epochs.
     pub epochs: Epochs,
 }
@@ -202,15 +237,15 @@ impl Promoter {
 
     /// The floor is only for a deleted record, so a store that does not answer delays nothing.
     async fn note_floor(&self) {
-        let floor = in_time(FLOOR_DEADLINE, self.helper.floor()).await;
+        let floor = in_time(FLOOR_DEADLINE, self.floor.read()).await;
         self.epochs.note(*floor.as_ref().unwrap_or(&0));
         warn(floor, "cannot read the epoch floor");
     }
 
     fn raise_floor(&self, epoch: u64) {
-        let helper = self.helper.clone();
+        let floor = self.floor.clone();
         tokio::spawn(async move {
-            let outcome = in_time(RAISE_DEADLINE, helper.raise_floor(epoch)).await;
+            let outcome = in_time(RAISE_DEADLINE, floor.raise(epoch)).await;
             warn(outcome, "cannot raise the epoch floor");
         });
     }

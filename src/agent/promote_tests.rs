@@ -177,7 +177,7 @@ fn promoter(api: &FakeApi, ordinal: u8) -> Promoter {
     Promoter {
         api: api.server(),
         author: Arc::new(author(ordinal)),
-        helper: Helper::absent(),
+        floor: Floor::File(Helper::absent()),
         epochs: Epochs::default(),
     }
 }

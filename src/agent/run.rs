@@ -2,7 +2,6 @@
 //! next input.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,20 +14,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::agent::api::{ApiServer, connect_from_env};
 use crate::agent::child::{Broker, Surroundings};
 use crate::agent::credentials::Credentials;
+use crate::agent::database_acts::Access;
 use crate::agent::event::{Event, Events};
 use crate::agent::greeter::{self, Cadence};
-use crate::agent::helper::Helper;
 use crate::agent::lock_watch::LockWatch;
 use crate::agent::machine::{Input, State, step};
-use crate::agent::probe::ProbeArgs;
 use crate::agent::promote::{Epochs, Promoter};
+use crate::agent::proof::Fence;
 use crate::agent::reap::{Kept, reap_orphans};
+use crate::agent::sources::Sources;
 use crate::agent::timers::Timers;
 use crate::agent::timing::Timing;
 use crate::agent::view::{Source, View};
 use crate::agent::{serve, watch as record_watch};
 use crate::broker::report::AgentState;
-use crate::broker::settings::{AgentSettings, GreetingSettings, LockSettings};
+use crate::broker::settings::{AgentSettings, GreetingSettings};
 use crate::core::promotion::Author;
 use crate::core::promotion::Pod;
 use crate::lock::track::Life;
@@ -53,6 +53,14 @@ pub(super) struct Agent {
     pub(super) life: watch::Sender<Life>,
     pub(super) cadence: watch::Sender<Cadence>,
     pub(super) locks: LockWatch,
+    /// If brokers get at their lock by a database.
+    pub(super) access: Option<Access>,
+    /// Of the last prepared broker.
+    pub(super) nonce: u32,
+    /// Until then it is proven that the running broker's lease is no other's; if it has one.
+    pub(super) lease_end: Instant,
+    /// To be put on before the record is written.
+    pub(super) fence: Option<Fence>,
     pub(super) promoter: Promoter,
     pub(super) broker: Option<Broker>,
     pub(super) starts: u32,
@@ -113,13 +121,8 @@ impl Agent {
         let (life, lives) = watch::channel(Life::default());
         let (cadence, _) = watch::channel(Cadence::default());
         let kept = Kept::default();
-        let path = match &settings.lock {
-            LockSettings::File { path, .. } => path.into(),
-            LockSettings::Lease(_) | LockSettings::Unseen { .. } => PathBuf::new(),
-        };
-        let floor = settings.epoch_floor.as_ref().map(PathBuf::from).unwrap_or_default();
-        let probe = ProbeArgs { lock: path, floor };
-        let helper = Helper::start(probe, kept.clone());
+        let sources = Sources::new(&settings, &pod, &kept);
+        let (machine, begin) = State::begin(sources.kind);
         let author = Author {
             pod: pod.clone(),
             cluster: settings.cluster.clone(),
@@ -128,14 +131,18 @@ impl Agent {
         let promoter = Promoter {
             api: ApiServer::new(connect_from_env().await, &pod.namespace),
             author: Arc::new(author),
-            helper: helper.clone(),
+            floor: sources.floor,
             epochs: Epochs::default(),
         };
-        Self {
-            locks: LockWatch::new(helper, lives, timing.clone()),
-            view: Arc::new(View::new(pod, output.clone())),
+        let mut agent = Self {
+            locks: LockWatch::new(sources.lock, lives, timing.clone()),
+            view: Arc::new(View::new(pod, output.clone(), sources.kind)),
             around: Surroundings { events, output, kept },
-            machine: State::default(),
+            machine,
+            access: sources.access,
+            nonce: 0,
+            lease_end: Instant::now(),
+            fence: None,
             inputs: VecDeque::new(),
             timers: Timers::default(),
             tasks: JoinSet::new(),
@@ -152,7 +159,11 @@ impl Agent {
             life,
             cadence,
             promoter,
+        };
+        for act in begin {
+            agent.carry_out(act);
         }
+        agent
     }
 
     fn start_tasks(&mut self, port: u16) {
@@ -217,6 +228,9 @@ impl Agent {
         if state == AgentState::Promoting && self.lock_taken.is_none() {
             self.lock_taken = Some(Instant::now());
             self.tasks.spawn(self.promoter.clone().look(self.around.events.clone()));
+        }
+        if self.life.borrow().pid.is_none() {
+            self.view.known().lease_end = None;
         }
         let greeted = state == AgentState::Master;
         self.life.send_if_modified(|life| std::mem::replace(&mut life.greeted, greeted) != greeted);

@@ -16,8 +16,13 @@ pub struct Timers {
 impl Timers {
     /// Starts a deadline, or starts it again.
     pub fn arm(&mut self, deadline: Deadline, timing: &Timing) {
+        self.arm_at(deadline, Instant::now() + timing.of(deadline));
+    }
+
+    /// Starts a deadline that passes at a certain time, or moves it there.
+    pub fn arm_at(&mut self, deadline: Deadline, at: Instant) {
         self.disarm(deadline);
-        self.armed.push((deadline, Instant::now() + timing.of(deadline)));
+        self.armed.push((deadline, at));
     }
 
     /// Forgets a deadline.

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use crate::agent::machine::Deadline;
 use crate::broker::settings::{AgentSettings, LockSettings};
+use crate::lock::lease::margin;
 
 /// Probing more often gains nothing over the broker's own start.
 const FASTEST_PROBE: Duration = Duration::from_millis(100);
 /// A kill takes effect within this, so a lost lock must be seen this much before the thief's
 /// hold-off (one keep-alive period) ends.
 const KILL_TIME: Duration = Duration::from_millis(50);
+/// How often a lease is looked at.
+const LEASE_PROBE: Duration = Duration::from_millis(250);
 /// A promoting broker is greeted this often: the record follows its greeting by this at most.
 const PROMOTING_GREETING: Duration = Duration::from_millis(25);
 /// The longest pause between starts.
@@ -22,24 +25,34 @@ pub struct Timing {
     keep_alive: Duration,
     hang: Duration,
     stop_grace: Duration,
+    /// How long a lease runs; nothing for other locks.
+    lease: Option<Duration>,
 }
 
 impl Timing {
     /// From the settings of the group.
     pub fn new(settings: &AgentSettings) -> Self {
-        let (poll_millis, keep_alive_millis) = match &settings.lock {
+        let (poll_millis, keep_alive_millis, lease_millis) = match &settings.lock {
             LockSettings::File { poll_millis, keep_alive_millis, .. } => {
-                (*poll_millis, *keep_alive_millis)
+                (*poll_millis, *keep_alive_millis, None)
             }
-            LockSettings::Lease(lease) => (lease.poll_millis, lease.renew_millis),
-            LockSettings::Unseen { lease_millis, .. } => (*lease_millis, *lease_millis),
+            LockSettings::Lease(lease) => {
+                (lease.poll_millis, lease.renew_millis, Some(lease.lease_millis))
+            }
+            LockSettings::Unseen { lease_millis, .. } => (*lease_millis, *lease_millis, None),
         };
         Self {
             poll: Duration::from_millis(poll_millis),
             keep_alive: Duration::from_millis(keep_alive_millis),
             hang: Duration::from_millis(settings.hang_timeout_millis),
             stop_grace: Duration::from_millis(settings.stop_grace_millis),
+            lease: lease_millis.map(Duration::from_millis),
         }
+    }
+
+    /// How long a lease runs; nothing for other locks.
+    pub fn lease(&self) -> Duration {
+        self.lease.unwrap_or_default()
     }
 
     /// How long this deadline is.
@@ -56,14 +69,19 @@ impl Timing {
             Deadline::Hang => self.hang,
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
-            Deadline::Record => Duration::from_secs(2),
+            Deadline::Prepare | Deadline::Release | Deadline::Record => Duration::from_secs(2),
             Deadline::Linger => Duration::from_millis(1200),
+            Deadline::Lease => self.lease().saturating_sub(margin(self.lease())),
             Deadline::Exit => Duration::from_secs(3),
         }
     }
 
     /// From the start of one probe of the lock to the next.
     pub fn probe_period(&self) -> Duration {
+        if self.lease.is_some() {
+            // Each look is a statement for the database; the log tells of a lease just taken.
+            return LEASE_PROBE.min(self.keep_alive / 2);
+        }
         let safe = (self.keep_alive / 2).saturating_sub(KILL_TIME);
         FASTEST_PROBE.min(self.keep_alive / 3).min(safe).max(Duration::from_millis(10))
     }
@@ -96,6 +114,7 @@ pub(crate) mod tests_support {
             keep_alive: Duration::from_secs(1),
             hang: Duration::from_secs(5),
             stop_grace: Duration::from_secs(30),
+            lease: None,
         }
     }
 }
@@ -118,5 +137,15 @@ mod tests {
         let timing = tests_support::timing();
         let seconds: Vec<_> = (1..=6).map(|n| timing.of(Deadline::Backoff(n)).as_secs()).collect();
         assert_eq!(seconds, [1, 2, 4, 8, 16, 30]);
+    }
+
+    #[test]
+    fn a_lease_is_looked_at_often_enough_to_see_each_renewal() {
+        for renew in [100, 500, 5000] {
+            let keep_alive = Duration::from_millis(renew);
+            let lease = Some(5 * keep_alive);
+            let timing = Timing { keep_alive, lease, ..tests_support::timing() };
+            assert!(timing.probe_period() <= keep_alive / 2);
+        }
     }
 }

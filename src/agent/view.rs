@@ -7,11 +7,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::agent::event::Prepared;
+use crate::agent::machine::LockKind;
 use crate::broker::report::{
-    AgentState, ChildExit, ChildReport, GreetingView, LockReport, LockView, PromotionReport, Report,
+    AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
+    GreetingView, LockReport, LockView, PromotionReport, Report,
 };
 use crate::core::promotion::Pod;
-use crate::telemetry::metrics::{AgentMetrics, StateLabel, StateLabels};
+use crate::telemetry::metrics::{
+    AgentMetrics, ProblemLabel, ProblemLabels, StateLabel, StateLabels,
+};
 use crate::telemetry::output::Output;
 use crate::telemetry::serve::Probes;
 
@@ -29,6 +34,8 @@ pub enum Source {
     Record,
     /// The Secrets.
     Credentials,
+    /// The database, before a broker is started.
+    Database,
 }
 
 /// What is known now.
@@ -54,6 +61,18 @@ pub struct Known {
     pub promotion: Option<PromotionReport>,
     /// The highest epoch seen.
     pub epoch: u64,
+    /// Product and version of the database.
+    pub server: Option<String>,
+    /// Why no broker can be started on the database.
+    pub database_problem: Option<DatabaseProblem>,
+    /// Why the lease cannot be seen, or is nobody's.
+    pub lease_problem: Option<DatabaseProblem>,
+    /// What people should know of the database.
+    pub notes: Vec<DatabaseNote>,
+    /// This node's clock minus the database's.
+    pub clock_offset_millis: Option<i64>,
+    /// Until when the running broker's lease is proven to be no other's.
+    pub lease_end: Option<Instant>,
     /// What is wrong.
     pub problems: BTreeMap<Source, String>,
 }
@@ -65,12 +84,13 @@ pub struct View {
     pub metrics: AgentMetrics,
     pod: Pod,
     output: Output,
+    kind: LockKind,
     known: Mutex<Known>,
 }
 
 impl View {
     /// Of an agent that has just started.
-    pub fn new(pod: Pod, output: Output) -> Self {
+    pub fn new(pod: Pod, output: Output, kind: LockKind) -> Self {
         let known = Known {
             turned: Instant::now(),
             state: AgentState::Preflight,
@@ -82,9 +102,16 @@ impl View {
             last_exit: None,
             promotion: None,
             epoch: 0,
+            server: None,
+            database_problem: None,
+            lease_problem: None,
+            notes: Vec::new(),
+            clock_offset_millis: None,
+            lease_end: None,
             problems: BTreeMap::new(),
         };
-        Self { metrics: AgentMetrics::default(), pod, output, known: Mutex::new(known) }
+        let metrics = AgentMetrics::default();
+        Self { metrics, pod, output, kind, known: Mutex::new(known) }
     }
 
     /// To read or change what is known. Never held across an await.
@@ -103,10 +130,26 @@ impl View {
         known.problems.extend(problem.map(|problem| (source, problem)));
     }
 
+    /// Notes what the preparation of a start found out.
+    pub fn prepared(&self, outcome: Result<Prepared, DatabaseProblem>) {
+        let problem = outcome.as_ref().err().cloned();
+        {
+            let mut known = self.known();
+            if let Ok(prepared) = outcome {
+                known.server = prepared.server;
+                known.notes = prepared.notes;
+            }
+            known.database_problem.clone_from(&problem);
+        }
+        self.problem(Source::Database, problem.map(|problem| problem.message));
+    }
+
     /// The report.
     pub fn report(&self) -> Report {
         let known = self.known().clone();
-        let problems: Vec<_> = known.problems.into_values().collect();
+        let database = known.database(self.kind);
+        let mut problems: Vec<_> = known.problems.into_values().collect();
+        problems.dedup();
         let age = known.lock_seen.elapsed().as_millis();
         Report {
             pod: self.pod.name.clone(),
@@ -123,23 +166,44 @@ impl View {
             promotion: known.promotion,
             epoch: known.epoch,
             message: (!problems.is_empty()).then(|| problems.join("; ")),
-            database: None,
+            database,
         }
     }
 }
 
 impl Known {
+    fn database(&self, kind: LockKind) -> Option<DatabaseReport> {
+        let problem = self.database_problem.as_ref().or(self.lease_problem.as_ref());
+        let asked = match kind {
+            LockKind::File => false,
+            LockKind::Lease => true,
+            LockKind::Log => problem.is_some(),
+        };
+        asked.then(|| DatabaseReport {
+            server: self.server.clone(),
+            problem: problem.cloned(),
+            notes: self.notes.clone(),
+            clock_offset_millis: self.clock_offset_millis,
+        })
+    }
+
     /// Whether the pod does what it is there for: serve, or wait for the lock.
-    fn ready(&self) -> Result<(), String> {
+    fn ready(&self, kind: LockKind) -> Result<(), String> {
+        if let Some(problem) = &self.database_problem {
+            return Err(format!("no broker is started: {}", problem.message));
+        }
         let problem = self.problems.values().next();
         let because = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
         let not_yet = match (self.state, self.lock) {
             (AgentState::Master, _) | (AgentState::Standby, LockView::Other) => return Ok(()),
             (AgentState::Standby, LockView::Unknown) => "the lock cannot be seen",
             (AgentState::Standby, _) => "the lock is free, and the broker has not taken it yet",
-            (AgentState::Preflight, _) => {
-                "the broker is not started before the lock file is stable"
-            }
+            (AgentState::Preflight, _) => match kind {
+                LockKind::File => "the broker is not started before the lock file is stable",
+                LockKind::Lease | LockKind::Log => {
+                    "the broker is not started before its database is ready"
+                }
+            },
             (AgentState::Starting, _) => "the broker starts",
             (AgentState::Promoting, _) => "the broker holds the lock and does not greet yet",
             (AgentState::SteppingDown, _) => "the broker stops",
@@ -161,7 +225,7 @@ impl Probes for View {
     }
 
     fn ready(&self) -> Result<(), String> {
-        self.known().ready()
+        self.known().ready(self.kind)
     }
 
     fn metrics(&self) -> Result<String, String> {
@@ -171,9 +235,20 @@ impl Probes for View {
         metrics.state.clear();
         metrics.state.get_or_create(&StateLabels { state: StateLabel(known.state) }).set(1);
         metrics.epoch.set(i64::try_from(known.epoch).unwrap_or(i64::MAX));
-        let age = known.greeted.map(|at| i64::try_from(at.elapsed().as_millis()));
-        metrics.greeting_age.set(age.and_then(Result::ok).unwrap_or(-1));
+        metrics.greeting_age.set(known.greeted.map_or(-1, |at| millis(at.elapsed())));
+        let left = known.lease_end.map(|end| millis(end.saturating_duration_since(Instant::now())));
+        metrics.lease_left.set(left.unwrap_or(-1));
+        metrics.clock_offset.set(known.clock_offset_millis.unwrap_or_default());
+        metrics.database_problem.clear();
+        if let Some(problem) = known.database(self.kind).and_then(|database| database.problem) {
+            let labels = ProblemLabels { kind: ProblemLabel(problem.kind) };
+            metrics.database_problem.get_or_create(&labels).set(1);
+        }
         metrics.dropped_lines.set(i64::try_from(self.output.dropped()).unwrap_or(i64::MAX));
         metrics.encode().map_err(|error| error.to_string())
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

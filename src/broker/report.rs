@@ -214,6 +214,8 @@ pub enum ExitReason {
     BrokerHung,
     /// Killed by its agent because its lock was in doubt.
     LockLost,
+    /// Killed by its agent because nothing proved any longer that its lease had not run out.
+    LeaseUnproven,
     /// Stopped politely because the pod was told to end.
     PodStopped,
 }

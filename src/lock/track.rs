@@ -14,6 +14,8 @@ pub struct Life {
     pub generation: u32,
     /// Process number, if it runs.
     pub pid: Option<i32>,
+    /// What makes its lease's holder id its own; 0 without one.
+    pub nonce: u32,
     /// Whether it has greeted while it held the lock.
     pub greeted: bool,
 }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     fn life(greeted: bool) -> Life {
-        Life { generation: 1, pid: Some(9), greeted }
+        Life { generation: 1, pid: Some(9), nonce: 0, greeted }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::broker::report::{AgentState, ExitReason};
+use crate::broker::report::{AgentState, ExitReason, ProblemKind};
 
 /// From a look at a local lock to one at a dying mount.
 const PROBE_SECONDS: [f64; 8] = [0.000_5, 0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 5.0];
@@ -38,8 +38,22 @@ pub struct AgentMetrics {
     pub record_failures: Counter,
     /// Milliseconds since the broker last greeted; -1 while it need not.
     pub greeting_age: Gauge,
+    /// Milliseconds for which the running broker's lease is still proven to be no other's; -1 without
+    /// a lease.
+    pub lease_left: Gauge,
+    /// Milliseconds by which this node's clock is ahead of the database's.
+    pub clock_offset: Gauge,
+    /// 1 for the problem that there is with the database.
+    pub database_problem: Family<ProblemLabels, Gauge>,
     /// Output lines dropped because they were read too slowly.
     pub dropped_lines: Gauge,
+}
+
+/// What is wrong with the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProblemLabels {
+    /// The kind of problem.
+    pub kind: ProblemLabel,
 }
 
 /// The agent's state.
@@ -63,6 +77,19 @@ pub struct StateLabel(pub AgentState);
 /// [`ExitReason`] as a label value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReasonLabel(pub ExitReason);
+
+/// [`ProblemKind`] as a label value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ProblemLabel(pub ProblemKind);
+
+impl EncodeLabelValue for ProblemLabel {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> std::fmt::Result {
+        format!("{:?}", self.0).encode(encoder)
+    }
+}
 
 impl EncodeLabelValue for StateLabel {
     fn encode(
@@ -96,6 +123,9 @@ impl Default for AgentMetrics {
             promotion_seconds: Histogram::new(PROMOTION_SECONDS),
             record_failures: Counter::default(),
             greeting_age: Gauge::default(),
+            lease_left: Gauge::default(),
+            clock_offset: Gauge::default(),
+            database_problem: Family::default(),
             dropped_lines: Gauge::default(),
         };
         metrics.register();
@@ -129,6 +159,12 @@ impl AgentMetrics {
         all.register("record_failures", help, self.record_failures.clone());
         let help = "Milliseconds since the last greeting; -1 while none is expected";
         all.register("greeting_age_milliseconds", help, self.greeting_age.clone());
+        let help = "Milliseconds for which the lease is proven; -1 without one";
+        all.register("lease_left_milliseconds", help, self.lease_left.clone());
+        let help = "Milliseconds by which this clock is ahead of the database's";
+        all.register("database_clock_offset_milliseconds", help, self.clock_offset.clone());
+        let help = "1 for the problem with the database";
+        all.register("database_problem", help, self.database_problem.clone());
         let help = "Output lines dropped because the output is read too slowly";
         all.register("dropped_lines", help, self.dropped_lines.clone());
     }

@@ -1,11 +1,13 @@
 //! What the machine remembers.
 
-use super::words::{Child, StorageView};
+use super::words::{Act, Child, LockKind, StorageView};
 use crate::broker::report::{AgentState, ExitReason, LockView};
 
 /// What the machine remembers. Finite, so that it can be checked exhaustively.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
+    pub(super) kind: LockKind,
     pub(super) phase: Phase,
     pub(super) child: Child,
     /// The last view of the lock since the last change of the child.
@@ -17,6 +19,8 @@ pub struct State {
     pub(super) recorded: bool,
     /// Whether the record may name this pod: a promotion was begun, and no newer one was seen.
     pub(super) claimed: bool,
+    /// Whether the release of a dead child's lease is under way.
+    pub(super) releasing: bool,
     pub(super) terminating: bool,
 }
 
@@ -24,7 +28,10 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Waiting(Waiting),
-    Starting,
+    /// `tries`: its log says that it waits for the lock, which is free or not seen yet.
+    Starting {
+        tries: bool,
+    },
     Standby(FreeLock),
     /// Holds the lock; `greeted` when it has greeted at least once.
     Promoting,
@@ -35,8 +42,11 @@ pub(super) enum Phase {
     },
     /// `SIGKILL` sent, or the child ended by itself; its end is not complete yet.
     Dying(ExitReason),
-    /// No child is left, the pod ends; what remains is the record.
-    Ending,
+    /// No child is left, the pod ends; what remains is the record, unless `led`: clients are led
+    /// elsewhere, or were never led here.
+    Ending {
+        led: bool,
+    },
     Stopped,
 }
 
@@ -47,6 +57,7 @@ pub(super) struct Waiting {
     pub(super) file: FileGate,
     pub(super) handover: HandoverGate,
     pub(super) backing_off: bool,
+    pub(super) preparation: Preparation,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +84,19 @@ pub(super) enum HandoverGate {
     Shut,
 }
 
+/// Whether a broker can be started on its database. Asked last, when nothing else is waited for, so
+/// that a start follows the answer at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Preparation {
+    /// It is to be asked, once all the rest is settled.
+    Due,
+    Asked,
+    /// [`super::Deadline::Prepare`] runs.
+    Refused,
+    /// It can; or there is no database.
+    Done,
+}
+
 /// How long a standby has left a free lock alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FreeLock {
@@ -97,11 +121,13 @@ pub(super) struct Serving {
 impl Default for State {
     fn default() -> Self {
         Self {
+            kind: LockKind::File,
             phase: Phase::Waiting(Waiting {
                 why: Why::FirstStart,
                 file: FileGate::Unseen,
                 handover: HandoverGate::Open,
                 backing_off: false,
+                preparation: Preparation::Done,
             }),
             child: Child::Absent,
             lock: LockView::Unknown,
@@ -109,12 +135,25 @@ impl Default for State {
             failures: 0,
             recorded: false,
             claimed: false,
+            releasing: false,
             terminating: false,
         }
     }
 }
 
 impl State {
+    /// Before the first start of a broker with such a lock, and what is to be done at once.
+    pub fn begin(kind: LockKind) -> (Self, Vec<Act>) {
+        let mut state = Self { kind, ..Self::default() };
+        let mut acts = Vec::new();
+        if let (true, Phase::Waiting(waiting)) = (state.has_database(), &mut state.phase) {
+            waiting.file = FileGate::Open;
+            waiting.preparation = Preparation::Asked;
+            acts.push(Act::Prepare);
+        }
+        (state, acts)
+    }
+
     /// The state's name in the report.
     pub fn name(&self) -> AgentState {
         match &self.phase {
@@ -123,15 +162,15 @@ impl State {
                 Why::LockLost => AgentState::Fenced,
                 Why::Ended => AgentState::Backoff,
             },
-            Phase::Starting => AgentState::Starting,
+            Phase::Starting { .. } => AgentState::Starting,
             Phase::Standby(_) => AgentState::Standby,
             Phase::Promoting => AgentState::Promoting,
             Phase::Master(_) => AgentState::Master,
             Phase::SteppingDown { .. } => AgentState::SteppingDown,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
-            Phase::Dying(ExitReason::LockLost) => AgentState::Fenced,
+            Phase::Dying(ExitReason::LockLost | ExitReason::LeaseUnproven) => AgentState::Fenced,
             Phase::Dying(_) => AgentState::Backoff,
-            Phase::Ending | Phase::Stopped => AgentState::Stopped,
+            Phase::Ending { .. } | Phase::Stopped => AgentState::Stopped,
         }
     }
 
@@ -156,11 +195,11 @@ impl State {
             Phase::Dying(reason) => reason,
             Phase::SteppingDown { .. } => ExitReason::PodStopped,
             Phase::Waiting(_)
-            | Phase::Starting
+            | Phase::Starting { .. }
             | Phase::Standby(_)
             | Phase::Promoting
             | Phase::Master(_)
-            | Phase::Ending
+            | Phase::Ending { .. }
             | Phase::Stopped => ExitReason::BrokerCrashed,
         }
     }
@@ -170,8 +209,26 @@ impl State {
         matches!(&self.phase, Phase::Master(serving) if serving.promoting)
     }
 
+    /// Whether brokers get at their lock by a database.
+    pub(super) fn has_database(&self) -> bool {
+        self.kind != LockKind::File
+    }
+
     pub(super) fn running(&self) -> bool {
         self.child == Child::Running
+    }
+
+    /// Whether the child runs and was not sent `SIGKILL`.
+    pub(super) fn may_write(&self) -> bool {
+        let alive = match self.phase {
+            Phase::Starting { .. }
+            | Phase::Standby(_)
+            | Phase::Promoting
+            | Phase::Master(_)
+            | Phase::SteppingDown { .. } => true,
+            Phase::Waiting(_) | Phase::Dying(_) | Phase::Ending { .. } | Phase::Stopped => false,
+        };
+        alive && self.running()
     }
 
     pub(super) fn holds_lock(&self) -> bool {

@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::broker::report::{AgentState, Evidence};
+use crate::lock::FileView;
 use proptest::prelude::*;
 
 const MINE: Input = Input::Lock(LockView::Mine(Evidence::Kernel));
@@ -14,17 +15,52 @@ const FREE: Input = Input::Lock(LockView::Free);
 const GREETS: Input = Input::Greeting(GreetingView::Ok);
 const SILENT: Input = Input::Greeting(GreetingView::Silent);
 
+const KINDS: [LockKind; 3] = [LockKind::File, LockKind::Lease, LockKind::Log];
+
+/// Runs the tests in it for every kind of lock.
+macro_rules! for_each_kind {
+    ($($(#[$meta:meta])* fn $name:ident($kind:ident) $body:block)*) => {
+        $($(#[$meta])* #[test] fn $name() { for $kind in KINDS $body })*
+    };
+}
+
+/// What only locks in databases make the machine do.
+fn is_of_databases(act: Act) -> bool {
+    use Deadline::{Lease, Prepare, Release};
+    match act {
+        Act::Prepare | Act::Release => true,
+        Act::Arm(deadline) | Act::Disarm(deadline) => {
+            matches!(deadline, Lease | Prepare | Release)
+        }
+        _ => false,
+    }
+}
+
+/// The inputs, one after the other; a database that is asked is ready, and a release succeeds.
+/// Leaves out what only locks in databases make the machine do.
 fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
     let mut all = Vec::new();
-    for &input in inputs {
+    let mut left: std::collections::VecDeque<_> = inputs.iter().copied().collect();
+    while let Some(input) = left.pop_front() {
         let (next, acts) = step(state, input);
         state = next;
+        if acts.contains(&Act::Release) {
+            left.push_front(Input::Released);
+        }
+        if acts.contains(&Act::Prepare) {
+            left.push_front(Input::Database(DatabaseView::Ready));
+        }
         all.extend(acts);
     }
+    all.retain(|&act| !is_of_databases(act));
     (state, all)
 }
 
-fn child(event: ChildEvent) -> Input {
+fn one(state: State, input: Input) -> (State, Vec<Act>) {
+    run(state, &[input])
+}
+
+const fn child(event: ChildEvent) -> Input {
     Input::Child(event)
 }
 
@@ -32,21 +68,30 @@ fn passed(deadline: Deadline) -> Input {
     Input::DeadlinePassed(deadline)
 }
 
+fn fresh(kind: LockKind) -> State {
+    State::begin(kind).0
+}
+
+/// What lets a fresh agent start its broker.
+const EMPTY: Input = Input::LockFile(FileView::Absent);
+const READY: Input = Input::Database(DatabaseView::Ready);
+const REFUSED: Input = Input::Database(DatabaseView::Refused);
+
 /// A broker that was started on an empty store.
-fn started() -> State {
-    run(State::default(), &[Input::LockFile(FileView::Absent), child(ChildEvent::Started)]).0
+fn started(kind: LockKind) -> State {
+    run(fresh(kind), &[EMPTY, READY, child(ChildEvent::Started)]).0
 }
 
-fn standby() -> State {
-    run(started(), &[OTHER, Input::Log(LogSign::Waits)]).0
+fn standby(kind: LockKind) -> State {
+    run(started(kind), &[OTHER, Input::Log(LogSign::Waits)]).0
 }
 
-fn promoting() -> State {
-    run(started(), &[MINE]).0
+fn promoting(kind: LockKind) -> State {
+    run(started(kind), &[MINE]).0
 }
 
-fn master() -> State {
-    run(promoting(), &[GREETS, Input::Promoted]).0
+fn master(kind: LockKind) -> State {
+    run(promoting(kind), &[GREETS, Input::Promoted]).0
 }
 
 fn ended(state: State) -> State {
@@ -63,7 +108,7 @@ mod start {
 
     #[test]
     fn without_a_lock_file_the_broker_starts_at_once() {
-        let (state, acts) = step(State::default(), Input::LockFile(FileView::Absent));
+        let (state, acts) = one(fresh(LockKind::File), Input::LockFile(FileView::Absent));
         assert!(acts.contains(&Act::Start));
         assert_eq!(state.name(), AgentState::Starting);
     }
@@ -72,84 +117,31 @@ mod start {
     fn a_lock_file_must_be_stable_for_two_keep_alive_periods_and_seen_once_more() {
         let same = Input::LockFile(FileView::Same);
         let first = [Input::LockFile(FileView::Changed), same, passed(Deadline::LockFile)];
-        let (state, acts) = run(State::default(), &first);
+        let (state, acts) = run(fresh(LockKind::File), &first);
         assert_eq!(acts, [Act::Arm(Deadline::LockFile)]);
-        assert!(step(state, same).1.contains(&Act::Start));
+        assert!(one(state, same).1.contains(&Act::Start));
     }
 
     #[test]
     fn a_lock_file_that_changes_meanwhile_starts_the_wait_again() {
         let changed = Input::LockFile(FileView::Changed);
         let inputs = [changed, changed, passed(Deadline::LockFile), changed];
-        let (state, acts) = run(State::default(), &inputs);
+        let (state, acts) = run(fresh(LockKind::File), &inputs);
         assert_eq!(acts, [Act::Arm(Deadline::LockFile); 3]);
         assert_eq!(state.name(), AgentState::Preflight);
     }
 
     #[test]
-    fn alone_a_crashed_broker_restarts_at_once() {
-        let (_, acts) = step(ended(master()), Input::Peers(Peers::Alone));
-        assert!(acts.contains(&Act::Start));
-    }
-
-    #[test]
-    fn with_peers_a_crashed_broker_restarts_after_another_holder_is_seen() {
-        for peers in [Peers::Others, Peers::Unknown] {
-            let (state, acts) = run(ended(master()), &[Input::Peers(peers), FREE]);
-            assert!(!acts.contains(&Act::Start), "{peers:?}");
-            assert!(step(state, OTHER).1.contains(&Act::Start), "{peers:?}");
-        }
-    }
-
-    #[test]
-    fn with_peers_that_do_not_take_over_it_restarts_after_a_while() {
-        let state = run(ended(master()), &[Input::Peers(Peers::Others)]).0;
-        assert!(step(state, passed(Deadline::Handover)).1.contains(&Act::Start));
-    }
-
-    #[test]
-    fn the_second_end_in_a_row_is_followed_by_a_pause() {
-        let once = run(ended(started()), &[OTHER, child(ChildEvent::Started)]).0;
-        let (twice, acts) = run(once, &[child(ChildEvent::Exited), child(ChildEvent::Gone), OTHER]);
-        assert!(acts.contains(&Act::Arm(Deadline::Backoff(1))), "{acts:?}");
-        assert!(!acts.contains(&Act::Start));
-        assert!(step(twice, passed(Deadline::Backoff(1))).1.contains(&Act::Start));
-    }
-
-    #[test]
-    fn ten_healthy_minutes_make_an_end_the_first_again() {
-        let again = run(ended(master()), &[OTHER, child(ChildEvent::Started)]).0;
-        let healthy = run(again, &[OTHER, Input::Log(LogSign::Waits), passed(Deadline::Health)]).0;
-        let (_, acts) = run(healthy, &[child(ChildEvent::Gone), OTHER]);
-        assert!(acts.contains(&Act::Start));
-    }
-
-    #[test]
     fn a_program_that_cannot_start_is_not_tried_again_at_once() {
-        let state = step(State::default(), Input::LockFile(FileView::Absent)).0;
+        let state = one(fresh(LockKind::File), Input::LockFile(FileView::Absent)).0;
         let (_, acts) = run(state, &[child(ChildEvent::NotStarted), Input::Peers(Peers::Alone)]);
         assert!(acts.contains(&Act::Arm(Deadline::Backoff(1))));
         assert!(!acts.contains(&Act::Start));
     }
 
     #[test]
-    fn a_process_that_is_not_reaped_with_all_descendants_keeps_the_next_down() {
-        let (state, acts) = run(
-            master(),
-            &[
-                child(ChildEvent::Exited),
-                Input::Peers(Peers::Alone),
-                OTHER,
-                passed(Deadline::Handover),
-            ],
-        );
-        assert!(!acts.contains(&Act::Start));
-        assert_eq!(state.child(), Child::Ended);
-    }
-
-    #[test]
     fn after_a_lost_lock_the_lock_file_must_be_stable_again() {
-        let fenced = ended(step(master(), Input::LockChanged).0);
+        let fenced = ended(one(master(LockKind::File), Input::LockChanged).0);
         let (state, acts) = run(fenced, &[OTHER, passed(Deadline::Handover)]);
         assert!(!acts.contains(&Act::Start));
         assert_eq!(state.name(), AgentState::Fenced);
@@ -157,200 +149,334 @@ mod start {
         let stable = [same, passed(Deadline::LockFile), same];
         assert!(run(state, &stable).1.contains(&Act::Start));
     }
+
+    for_each_kind! {
+        fn alone_a_crashed_broker_restarts_at_once(kind) {
+            let (_, acts) = one(ended(master(kind)), Input::Peers(Peers::Alone));
+            assert!(acts.contains(&Act::Start));
+        }
+
+        fn with_peers_a_crashed_broker_restarts_after_another_holder_is_seen(kind) {
+            for peers in [Peers::Others, Peers::Unknown] {
+                let (state, acts) = run(ended(master(kind)), &[Input::Peers(peers), FREE]);
+                assert!(!acts.contains(&Act::Start), "{peers:?}");
+                assert!(one(state, OTHER).1.contains(&Act::Start), "{peers:?}");
+            }
+        }
+
+        fn with_peers_that_do_not_take_over_it_restarts_after_a_while(kind) {
+            let state = run(ended(master(kind)), &[Input::Peers(Peers::Others)]).0;
+            assert!(one(state, passed(Deadline::Handover)).1.contains(&Act::Start));
+        }
+
+        fn the_second_end_in_a_row_is_followed_by_a_pause(kind) {
+            let once = run(ended(started(kind)), &[OTHER, child(ChildEvent::Started)]).0;
+            let (twice, acts) = run(once, &[child(ChildEvent::Exited), child(ChildEvent::Gone), OTHER]);
+            assert!(acts.contains(&Act::Arm(Deadline::Backoff(1))), "{acts:?}");
+            assert!(!acts.contains(&Act::Start));
+            assert!(one(twice, passed(Deadline::Backoff(1))).1.contains(&Act::Start));
+        }
+
+        fn ten_healthy_minutes_make_an_end_the_first_again(kind) {
+            let again = run(ended(master(kind)), &[OTHER, child(ChildEvent::Started)]).0;
+            let healthy = run(again, &[OTHER, Input::Log(LogSign::Waits), passed(Deadline::Health)]).0;
+            let (_, acts) = run(healthy, &[child(ChildEvent::Gone), OTHER]);
+            assert!(acts.contains(&Act::Start));
+        }
+
+        fn a_process_that_is_not_reaped_with_all_descendants_keeps_the_next_down(kind) {
+            let (state, acts) = run(
+                master(kind),
+                &[
+                    child(ChildEvent::Exited),
+                    Input::Peers(Peers::Alone),
+                    OTHER,
+                    passed(Deadline::Handover),
+                ],
+            );
+            assert!(!acts.contains(&Act::Start));
+            assert_eq!(state.child(), Child::Ended);
+        }
+    }
 }
 
 mod roles {
     use super::*;
 
-    #[test]
-    fn a_broker_that_logs_that_it_waits_is_a_standby() {
-        assert_eq!(standby().name(), AgentState::Standby);
-    }
-
-    #[test]
-    fn a_silent_log_makes_a_standby_only_after_a_while() {
-        let state = run(started(), &[OTHER]).0;
-        assert_eq!(state.name(), AgentState::Starting);
-        assert_eq!(step(state, passed(Deadline::Settle)).0.name(), AgentState::Standby);
-    }
-
-    #[test]
-    fn a_broker_that_holds_the_lock_and_does_not_greet_is_promoting_however_long_it_takes() {
-        let slow = [passed(Deadline::Hang), passed(Deadline::Settle), SILENT, SILENT, SILENT];
-        let (state, acts) = run(promoting(), &slow);
-        assert_eq!(state.name(), AgentState::Promoting);
-        assert_eq!(kills(&acts), []);
-    }
-
-    #[test]
-    fn a_broker_that_holds_the_lock_and_greets_is_promoted() {
-        let (state, acts) = step(promoting(), GREETS);
-        assert_eq!(state.name(), AgentState::Master);
-        assert!(acts.contains(&Act::Promote));
-    }
-
-    #[test]
-    fn a_greeting_without_the_lock_promotes_nobody() {
-        for before in [started(), standby(), run(promoting(), &[Input::Lock(LockView::Unknown)]).0]
-        {
-            assert!(!step(before, GREETS).1.contains(&Act::Promote));
+    for_each_kind! {
+        fn a_broker_that_logs_that_it_waits_is_a_standby(kind) {
+            assert_eq!(standby(kind).name(), AgentState::Standby);
         }
-    }
 
-    #[test]
-    fn an_edited_record_is_written_again() {
-        for view in [RecordView::Astray, RecordView::Newer] {
-            let (state, acts) = step(master(), Input::Record(view));
-            assert_eq!(acts, [Act::Promote], "{view:?}");
-            assert_eq!(step(state, Input::Record(view)).1, [], "one promotion at a time");
+        fn a_silent_log_makes_a_standby_only_after_a_while(kind) {
+            let state = run(started(kind), &[OTHER]).0;
+            assert_eq!(state.name(), AgentState::Starting);
+            assert_eq!(one(state, passed(Deadline::Settle)).0.name(), AgentState::Standby);
         }
-    }
 
-    #[test]
-    fn an_edited_record_is_written_again_only_when_the_lock_is_seen_again() {
-        let blind = [Input::Lock(LockView::Unknown), Input::Record(RecordView::Astray)];
-        let (state, acts) = run(master(), &blind);
-        assert_eq!(acts, []);
-        assert_eq!(step(state, MINE).1, [Act::Promote]);
+        fn a_broker_that_holds_the_lock_and_does_not_greet_is_promoting_however_long_it_takes(kind) {
+            let slow = [passed(Deadline::Hang), passed(Deadline::Settle), SILENT, SILENT, SILENT];
+            let (state, acts) = run(promoting(kind), &slow);
+            assert_eq!(state.name(), AgentState::Promoting);
+            assert_eq!(kills(&acts), []);
+        }
+
+        fn a_broker_that_holds_the_lock_and_greets_is_promoted(kind) {
+            let (state, acts) = one(promoting(kind), GREETS);
+            assert_eq!(state.name(), AgentState::Master);
+            assert!(acts.contains(&Act::Promote));
+        }
+
+        fn a_greeting_without_the_lock_promotes_nobody(kind) {
+            for before in [started(kind), standby(kind), run(promoting(kind), &[Input::Lock(LockView::Unknown)]).0]
+            {
+                assert!(!one(before, GREETS).1.contains(&Act::Promote));
+            }
+        }
+
+        fn an_edited_record_is_written_again(kind) {
+            for view in [RecordView::Astray, RecordView::Newer] {
+                let (state, acts) = one(master(kind), Input::Record(view));
+                assert_eq!(acts, [Act::Promote], "{view:?}");
+                assert_eq!(one(state, Input::Record(view)).1, [], "one promotion at a time");
+            }
+        }
+
+        fn an_edited_record_is_written_again_only_when_the_lock_is_seen_again(kind) {
+            let blind = [Input::Lock(LockView::Unknown), Input::Record(RecordView::Astray)];
+            let (state, acts) = run(master(kind), &blind);
+            assert_eq!(acts, []);
+            assert_eq!(one(state, MINE).1, [Act::Promote]);
+        }
     }
 }
 
 mod fencing {
     use super::*;
 
-    #[test]
-    fn a_lost_lock_is_answered_with_sigkill() {
-        let signs = [OTHER, FREE, Input::LockChanged, Input::Log(LogSign::LockLost)];
-        for sign in signs {
-            for before in [promoting(), master()] {
-                let (state, acts) = step(before, sign);
-                assert_eq!(kills(&acts), [ExitReason::LockLost], "{sign:?}");
-                assert_eq!(state.name(), AgentState::Fenced, "{sign:?}");
+    for_each_kind! {
+        fn a_lost_lock_is_answered_with_sigkill(kind) {
+            let signs = [OTHER, FREE, Input::LockChanged, Input::Log(LogSign::LockLost)];
+            for sign in signs {
+                for before in [promoting(kind), master(kind)] {
+                    let (state, acts) = one(before, sign);
+                    assert_eq!(kills(&acts), [ExitReason::LockLost], "{sign:?}");
+                    assert_eq!(state.name(), AgentState::Fenced, "{sign:?}");
+                }
             }
         }
-    }
 
-    #[test]
-    fn a_standby_is_not_killed_because_another_holds_the_lock() {
-        for sign in [OTHER, FREE, Input::LockChanged] {
-            assert_eq!(kills(&step(standby(), sign).1), [], "{sign:?}");
+        fn a_standby_is_not_killed_because_another_holds_the_lock(kind) {
+            for sign in [OTHER, FREE, Input::LockChanged] {
+                assert_eq!(kills(&one(standby(kind), sign).1), [], "{sign:?}");
+            }
         }
-    }
 
-    #[test]
-    fn a_standby_that_leaves_a_free_lock_alone_for_too_long_is_killed() {
-        let (state, acts) = run(standby(), &[FREE, FREE]);
-        assert_eq!(acts, [Act::Arm(Deadline::Take)]);
-        let (state, acts) = step(state, passed(Deadline::Take));
-        assert_eq!(acts, []);
-        assert_eq!(kills(&step(state.clone(), FREE).1), [ExitReason::BrokerHung]);
-        for saved in [OTHER, MINE, Input::Lock(LockView::Unknown)] {
-            assert_eq!(kills(&step(state.clone(), saved).1), [], "{saved:?}");
-        }
-    }
-
-    #[test]
-    fn a_starting_broker_may_leave_a_free_lock_alone() {
-        let (state, acts) = run(started(), &[FREE, passed(Deadline::Take), FREE]);
-        assert_eq!(acts, []);
-        assert_eq!(state.name(), AgentState::Starting);
-    }
-
-    #[test]
-    fn a_probe_without_an_answer_changes_nothing() {
-        let blind = [Input::Lock(LockView::Unknown), Input::Storage(StorageView::Stalled)];
-        for before in [State::default(), started(), standby(), promoting(), master()] {
-            let (state, acts) = run(before.clone(), &blind);
+        fn a_standby_that_leaves_a_free_lock_alone_for_too_long_is_killed(kind) {
+            let (state, acts) = run(standby(kind), &[FREE, FREE]);
+            assert_eq!(acts, [Act::Arm(Deadline::Take)]);
+            let (state, acts) = one(state, passed(Deadline::Take));
             assert_eq!(acts, []);
-            assert_eq!(state.name(), before.name());
+            assert_eq!(kills(&one(state.clone(), FREE).1), [ExitReason::BrokerHung]);
+            for saved in [OTHER, MINE, Input::Lock(LockView::Unknown)] {
+                assert_eq!(kills(&one(state.clone(), saved).1), [], "{saved:?}");
+            }
         }
-    }
 
-    #[test]
-    fn a_master_that_stops_greeting_is_killed_after_the_hang_timeout() {
-        let (state, acts) = run(master(), &[SILENT, SILENT, SILENT]);
-        assert_eq!(kills(&acts), []);
-        let (_, acts) = step(state, passed(Deadline::Hang));
-        assert_eq!(kills(&acts), [ExitReason::BrokerHung]);
-    }
+        fn a_starting_broker_may_leave_a_free_lock_alone(kind) {
+            let (state, acts) = run(started(kind), &[FREE, passed(Deadline::Take), FREE]);
+            assert_eq!(acts, []);
+            assert_eq!(state.name(), AgentState::Starting);
+        }
 
-    #[test]
-    fn a_node_that_thaws_asks_twice_before_it_kills() {
-        let (state, acts) = run(master(), &[passed(Deadline::Hang), SILENT]);
-        assert_eq!(kills(&acts), []);
-        assert_eq!(kills(&step(state.clone(), GREETS).1), []);
-        assert_eq!(kills(&step(state, SILENT).1), [ExitReason::BrokerHung]);
-    }
+        fn a_probe_without_an_answer_changes_nothing(kind) {
+            let blind = [Input::Lock(LockView::Unknown), Input::Storage(StorageView::Stalled)];
+            for before in [fresh(kind), started(kind), standby(kind), promoting(kind), master(kind)] {
+                let (state, acts) = run(before.clone(), &blind);
+                assert_eq!(acts, []);
+                assert_eq!(state.name(), before.name());
+            }
+        }
 
-    #[test]
-    fn a_greeting_starts_the_hang_timeout_again() {
-        let (state, acts) = run(master(), &[SILENT, SILENT, GREETS]);
-        assert!(acts.contains(&Act::Arm(Deadline::Hang)));
-        assert_eq!(kills(&step(state, passed(Deadline::Hang)).1), []);
+        fn a_master_that_stops_greeting_is_killed_after_the_hang_timeout(kind) {
+            let (state, acts) = run(master(kind), &[SILENT, SILENT, SILENT]);
+            assert_eq!(kills(&acts), []);
+            let (_, acts) = one(state, passed(Deadline::Hang));
+            assert_eq!(kills(&acts), [ExitReason::BrokerHung]);
+        }
+
+        fn a_node_that_thaws_asks_twice_before_it_kills(kind) {
+            let (state, acts) = run(master(kind), &[passed(Deadline::Hang), SILENT]);
+            assert_eq!(kills(&acts), []);
+            assert_eq!(kills(&one(state.clone(), GREETS).1), []);
+            assert_eq!(kills(&one(state, SILENT).1), [ExitReason::BrokerHung]);
+        }
+
+        fn a_greeting_starts_the_hang_timeout_again(kind) {
+            let (state, acts) = run(master(kind), &[SILENT, SILENT, GREETS]);
+            assert!(acts.contains(&Act::Arm(Deadline::Hang)));
+            assert_eq!(kills(&one(state, passed(Deadline::Hang)).1), []);
+        }
     }
 }
 
 mod end {
     use super::*;
 
+    for_each_kind! {
+        fn told_to_end_the_broker_is_stopped_politely(kind) {
+            for before in [started(kind), standby(kind), promoting(kind), master(kind)] {
+                let (state, acts) = one(before, Input::Terminate);
+                assert!(acts.contains(&Act::Stop) && acts.contains(&Act::Arm(Deadline::StopGrace)));
+                assert_eq!(state.name(), AgentState::SteppingDown);
+            }
+        }
+
+        fn a_broker_that_outlasts_its_grace_is_killed(kind) {
+            let (_, acts) = run(master(kind), &[Input::Terminate, passed(Deadline::StopGrace)]);
+            assert_eq!(kills(&acts), [ExitReason::PodStopped]);
+        }
+
+        fn a_broker_that_lets_go_of_the_lock_while_it_stops_is_not_killed_but_a_thief_s_victim_is(kind) {
+            let stopping = one(master(kind), Input::Terminate).0;
+            assert_eq!(kills(&one(stopping.clone(), FREE).1), []);
+            assert_eq!(kills(&one(stopping, OTHER).1), [ExitReason::LockLost]);
+        }
+
+        fn a_pod_that_the_record_does_not_name_ends_with_its_broker(kind) {
+            let (state, acts) = run(standby(kind), &[Input::Terminate, child(ChildEvent::Gone)]);
+            assert!(acts.contains(&Act::Exit));
+            assert_eq!(state.name(), AgentState::Stopped);
+        }
+
+        fn a_recorded_pod_ends_once_nodes_have_followed_a_newer_epoch(kind) {
+            let ending = ended(one(master(kind), Input::Terminate).0);
+            assert_eq!(one(ending.clone(), Input::Record(RecordView::Ours)).1, []);
+            let (lingering, acts) = one(ending, Input::Record(RecordView::Newer));
+            assert_eq!(acts, [Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
+            assert_eq!(one(lingering.clone(), passed(Deadline::Linger)).1, [Act::Exit]);
+            assert_eq!(one(lingering, passed(Deadline::Exit)).1, [Act::Exit]);
+        }
+
+        fn a_recorded_pod_without_a_successor_empties_the_record_and_ends(kind) {
+            let ending = ended(one(master(kind), Input::Terminate).0);
+            let (state, acts) = one(ending, passed(Deadline::Record));
+            assert_eq!(acts, [Act::EmptyRecord]);
+            assert_eq!(one(state.clone(), Input::Emptied).1, [Act::Exit]);
+            assert_eq!(one(state, passed(Deadline::Exit)).1, [Act::Exit]);
+        }
+
+        fn a_pod_that_ends_while_its_promotion_is_under_way_looks_after_the_record_too(kind) {
+            let promoted = one(promoting(kind), GREETS).0;
+            let ending = ended(one(promoted, Input::Terminate).0);
+            assert_eq!(one(ending, passed(Deadline::Record)).1, [Act::EmptyRecord]);
+        }
+
+        fn told_to_end_before_the_first_start_it_ends_at_once(kind) {
+            assert_eq!(one(fresh(kind), Input::Terminate).1, [Act::Exit]);
+        }
+    }
+}
+
+mod leases {
+    use super::*;
+
+    fn raw(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
+        let mut all = Vec::new();
+        for &input in inputs {
+            let (next, acts) = step(state, input);
+            state = next;
+            all.extend(acts);
+        }
+        (state, all)
+    }
+
+    const GONE: Input = child(ChildEvent::Gone);
+
     #[test]
-    fn told_to_end_the_broker_is_stopped_politely() {
-        for before in [started(), standby(), promoting(), master()] {
-            let (state, acts) = step(before, Input::Terminate);
-            assert!(acts.contains(&Act::Stop) && acts.contains(&Act::Arm(Deadline::StopGrace)));
-            assert_eq!(state.name(), AgentState::SteppingDown);
+    fn a_lock_in_a_database_is_prepared_first_of_all_and_started_on_at_once() {
+        for kind in [LockKind::Lease, LockKind::Log] {
+            let (state, acts) = State::begin(kind);
+            assert_eq!(acts, [Act::Prepare]);
+            assert_eq!(raw(state.clone(), &[EMPTY, OTHER, FREE]).1, []);
+            assert!(step(state, READY).1.contains(&Act::Start));
+        }
+        assert_eq!(State::begin(LockKind::File), (State::default(), Vec::new()));
+    }
+
+    #[test]
+    fn a_refused_preparation_starts_nothing_and_is_tried_again() {
+        for kind in [LockKind::Lease, LockKind::Log] {
+            let (state, acts) = step(fresh(kind), REFUSED);
+            assert_eq!(acts, [Act::Arm(Deadline::Prepare)]);
+            // An answer that nobody waits for any longer.
+            assert_eq!(step(state.clone(), READY).1, []);
+            let (state, acts) = step(state, passed(Deadline::Prepare));
+            assert_eq!(acts, [Act::Prepare]);
+            assert!(step(state, READY).1.contains(&Act::Start));
         }
     }
 
     #[test]
-    fn a_broker_that_outlasts_its_grace_is_killed() {
-        let (_, acts) = run(master(), &[Input::Terminate, passed(Deadline::StopGrace)]);
-        assert_eq!(kills(&acts), [ExitReason::PodStopped]);
+    fn a_dead_broker_s_lease_is_released_before_the_next_is_prepared() {
+        let (state, acts) = raw(master(LockKind::Lease), &[GONE, Input::Peers(Peers::Alone)]);
+        assert!(acts.contains(&Act::Release), "{acts:?}");
+        assert!(acts.contains(&Act::Arm(Deadline::Release)), "{acts:?}");
+        assert!(!acts.contains(&Act::Prepare), "{acts:?}");
+        for over in [Input::Released, passed(Deadline::Release)] {
+            let (state, acts) = step(state.clone(), over);
+            assert_eq!(acts, [Act::Disarm(Deadline::Release), Act::Prepare]);
+            assert!(step(state, READY).1.contains(&Act::Start));
+        }
     }
 
     #[test]
-    fn a_broker_that_lets_go_of_the_lock_while_it_stops_is_not_killed_but_a_thief_s_victim_is() {
-        let stopping = step(master(), Input::Terminate).0;
-        assert_eq!(kills(&step(stopping.clone(), FREE).1), []);
-        assert_eq!(kills(&step(stopping, OTHER).1), [ExitReason::LockLost]);
+    fn a_lease_that_is_no_longer_proven_costs_any_running_broker_its_life() {
+        let lease = LockKind::Lease;
+        let stopping = step(master(lease), Input::Terminate).0;
+        for before in [started(lease), standby(lease), promoting(lease), master(lease), stopping] {
+            let (state, acts) = step(before, passed(Deadline::Lease));
+            assert_eq!(kills(&acts), [ExitReason::LeaseUnproven]);
+            assert_eq!(kills(&step(state, passed(Deadline::Lease)).1), [], "once");
+        }
+        let fenced = step(master(lease), passed(Deadline::Lease)).0;
+        assert_eq!(fenced.name(), AgentState::Fenced);
+        assert_eq!(raw(fenced, &[GONE]).0.name(), AgentState::Fenced);
     }
 
     #[test]
-    fn a_pod_that_the_record_does_not_name_ends_with_its_broker() {
-        let (state, acts) = run(standby(), &[Input::Terminate, child(ChildEvent::Gone)]);
-        assert!(acts.contains(&Act::Exit));
-        assert_eq!(state.name(), AgentState::Stopped);
+    fn a_broker_that_tries_for_a_free_lease_is_no_standby() {
+        for kind in [LockKind::Lease, LockKind::Log] {
+            let tries = Input::Log(LogSign::Waits);
+            let state = raw(started(kind), &[FREE, tries]).0;
+            assert_eq!(state.name(), AgentState::Starting);
+            assert_eq!(step(state.clone(), OTHER).0.name(), AgentState::Standby);
+            assert_eq!(step(state, MINE).0.name(), AgentState::Promoting);
+        }
+        let waits = step(started(LockKind::File), Input::Log(LogSign::Waits)).0;
+        assert_eq!(waits.name(), AgentState::Standby);
     }
 
     #[test]
-    fn a_recorded_pod_ends_once_nodes_have_followed_a_newer_epoch() {
-        let ending = ended(step(master(), Input::Terminate).0);
-        assert_eq!(step(ending.clone(), Input::Record(RecordView::Ours)).1, []);
-        let (lingering, acts) = step(ending, Input::Record(RecordView::Newer));
-        assert_eq!(acts, [Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
-        assert_eq!(step(lingering.clone(), passed(Deadline::Linger)).1, [Act::Exit]);
-        assert_eq!(step(lingering, passed(Deadline::Exit)).1, [Act::Exit]);
+    fn a_lease_that_runs_out_while_its_broker_stops_is_a_lost_one() {
+        let stopping = step(master(LockKind::Lease), Input::Terminate).0;
+        assert_eq!(kills(&step(stopping.clone(), FREE).1), [], "given back");
+        assert_eq!(kills(&step(stopping, Input::LockChanged).1), [ExitReason::LockLost]);
+        let stopping = step(master(LockKind::File), Input::Terminate).0;
+        assert_eq!(kills(&step(stopping, Input::LockChanged).1), []);
     }
 
     #[test]
-    fn a_recorded_pod_without_a_successor_empties_the_record_and_ends() {
-        let ending = ended(step(master(), Input::Terminate).0);
-        let (state, acts) = step(ending, passed(Deadline::Record));
-        assert_eq!(acts, [Act::EmptyRecord]);
-        assert_eq!(step(state.clone(), Input::Emptied).1, [Act::Exit]);
-        assert_eq!(step(state, passed(Deadline::Exit)).1, [Act::Exit]);
-    }
-
-    #[test]
-    fn a_pod_that_ends_while_its_promotion_is_under_way_looks_after_the_record_too() {
-        let promoted = step(promoting(), GREETS).0;
-        let ending = ended(step(promoted, Input::Terminate).0);
-        assert_eq!(step(ending, passed(Deadline::Record)).1, [Act::EmptyRecord]);
-    }
-
-    #[test]
-    fn told_to_end_before_the_first_start_it_ends_at_once() {
-        assert_eq!(step(State::default(), Input::Terminate).1, [Act::Exit]);
+    fn a_pod_ends_only_when_its_lease_is_released_or_that_takes_too_long() {
+        let (state, acts) = raw(standby(LockKind::Lease), &[Input::Terminate, GONE]);
+        assert!(acts.contains(&Act::Release) && !acts.contains(&Act::Exit), "{acts:?}");
+        for over in [Input::Released, passed(Deadline::Release)] {
+            assert!(step(state.clone(), over).1.contains(&Act::Exit));
+        }
+        let ending = raw(master(LockKind::Lease), &[Input::Terminate, GONE]).0;
+        let (ending, acts) = raw(ending, &[passed(Deadline::Record), Input::Emptied]);
+        assert!(!acts.contains(&Act::Exit));
+        assert!(step(ending, Input::Released).1.contains(&Act::Exit));
     }
 }
 
@@ -377,6 +503,9 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Record),
         Just(Deadline::Linger),
         Just(Deadline::Exit),
+        Just(Deadline::Lease),
+        Just(Deadline::Prepare),
+        Just(Deadline::Release),
     ]
 }
 
@@ -389,7 +518,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(Input::LockFile),
         4 => select(vec![GreetingView::Ok, GreetingView::Refused, GreetingView::Silent])
             .prop_map(Input::Greeting),
-        1 => select(vec![LogSign::Waits, LogSign::LockLost]).prop_map(Input::Log),
+        1 => select(vec![LogSign::Waits, LogSign::Takes, LogSign::LockLost]).prop_map(Input::Log),
         4 => select(vec![
             ChildEvent::Started,
             ChildEvent::Started,
@@ -402,6 +531,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => select(vec![Peers::Alone, Peers::Others, Peers::Unknown]).prop_map(Input::Peers),
         2 => select(vec![RecordView::Ours, RecordView::Newer, RecordView::Astray])
             .prop_map(Input::Record),
+        2 => select(vec![READY, READY, REFUSED]),
+        1 => Just(Input::Released),
         1 => Just(Input::Promoted),
         1 => Just(Input::Emptied),
         4 => any_deadline().prop_map(Input::DeadlinePassed),
@@ -410,7 +541,7 @@ fn any_input() -> impl Strategy<Value = Input> {
 
 /// Random inputs after a beginning that leads somewhere.
 fn any_inputs() -> impl Strategy<Value = Vec<Input>> {
-    let start = vec![Input::LockFile(FileView::Absent), child(ChildEvent::Started)];
+    let start = vec![EMPTY, READY, child(ChildEvent::Started)];
     let waits = [start.clone(), vec![OTHER, Input::Log(LogSign::Waits)]].concat();
     let takes = [waits.clone(), vec![MINE]].concat();
     let greets = [takes.clone(), vec![GREETS]].concat();
@@ -422,6 +553,15 @@ fn any_inputs() -> impl Strategy<Value = Vec<Input>> {
     let begin = proptest::sample::select(begins);
     (begin, prop::collection::vec(any_input(), 0..40))
         .prop_map(|(begin, rest)| [begin, rest].concat())
+}
+
+fn any_kind() -> impl Strategy<Value = LockKind> {
+    proptest::sample::select(KINDS.to_vec())
+}
+
+/// The state after these inputs, and whatever answers there were among them.
+fn after(kind: LockKind, inputs: &[Input]) -> State {
+    inputs.iter().fold(fresh(kind), |state, &input| step(state, input).0)
 }
 
 /// What an onlooker knows of the broker process, from inputs and acts alone.
@@ -458,8 +598,8 @@ impl Onlooker {
 
 proptest! {
     #[test]
-    fn promotion_needs_child_lock_and_greeting_since_the_child_s_start(inputs in any_inputs()) {
-        let (mut state, mut seen) = (State::default(), Onlooker::default());
+    fn promotion_needs_child_lock_and_greeting_since_the_child_s_start(kind in any_kind(), inputs in any_inputs()) {
+        let (mut state, mut seen) = (fresh(kind), Onlooker::default());
         for input in inputs {
             seen.see(input);
             let (next, acts) = step(state, input);
@@ -474,8 +614,8 @@ proptest! {
     }
 
     #[test]
-    fn there_are_never_two_children(inputs in any_inputs()) {
-        let (mut state, mut seen) = (State::default(), Onlooker::default());
+    fn there_are_never_two_children(kind in any_kind(), inputs in any_inputs()) {
+        let (mut state, mut seen) = (fresh(kind), Onlooker::default());
         for input in inputs {
             seen.see(input);
             let (next, acts) = step(state, input);
@@ -493,8 +633,8 @@ proptest! {
     }
 
     #[test]
-    fn an_unknown_lock_or_a_stalled_storage_alone_does_nothing(inputs in any_inputs()) {
-        let state = run(State::default(), &inputs).0;
+    fn an_unknown_lock_or_a_stalled_storage_alone_does_nothing(kind in any_kind(), inputs in any_inputs()) {
+        let state = after(kind, &inputs);
         for input in [
             Input::Lock(LockView::Unknown),
             Input::Storage(StorageView::Stalled),
@@ -506,14 +646,19 @@ proptest! {
 
     #[test]
     fn a_broker_that_never_held_the_lock_is_killed_only_by_its_log_or_for_leaving_it_free(
+        kind in any_kind(),
         inputs in any_inputs(),
     ) {
-        let (mut state, mut seen) = (State::default(), Onlooker::default());
+        let (mut state, mut seen) = (fresh(kind), Onlooker::default());
         for input in inputs {
             seen.see(input);
             let (next, acts) = step(state, input);
             if !kills(&acts).is_empty() && !seen.ever_mine {
-                prop_assert!(matches!(input, Input::Log(LogSign::LockLost) | FREE), "{input:?}");
+                let reason = matches!(
+                    input,
+                    Input::Log(LogSign::LockLost) | FREE | Input::DeadlinePassed(Deadline::Lease)
+                );
+                prop_assert!(reason, "{input:?}");
             }
             if acts.contains(&Act::Start) {
                 seen = Onlooker { children: 1, ..Onlooker::default() };
@@ -524,9 +669,10 @@ proptest! {
 
     #[test]
     fn a_broker_is_killed_as_hung_only_after_two_failed_greetings_and_the_deadline(
+        kind in any_kind(),
         inputs in any_inputs(),
     ) {
-        let (mut state, mut misses, mut overdue) = (State::default(), 0, false);
+        let (mut state, mut misses, mut overdue) = (fresh(kind), 0, false);
         for input in inputs {
             match input {
                 Input::Greeting(GreetingView::Ok) => (misses, overdue) = (0, false),
@@ -543,8 +689,8 @@ proptest! {
     }
 
     #[test]
-    fn a_master_that_sees_its_lock_lost_kills_at_once(inputs in any_inputs()) {
-        let state = run(State::default(), &inputs).0;
+    fn a_master_that_sees_its_lock_lost_kills_at_once(kind in any_kind(), inputs in any_inputs()) {
+        let state = after(kind, &inputs);
         if matches!(state.name(), AgentState::Master | AgentState::Promoting) {
             for input in [OTHER, FREE, Input::LockChanged, Input::Log(LogSign::LockLost)] {
                 let acts = step(state.clone(), input).1;
@@ -556,35 +702,44 @@ proptest! {
 
     #[test]
     fn told_to_end_it_always_ends(
+        kind in any_kind(),
         before in any_inputs(),
-        after in any_inputs(),
+        rest in any_inputs(),
     ) {
-        let mut state = run(State::default(), &before).0;
-        state = run(state, &[Input::Terminate]).0;
-        let (next, acts) = run(state, &after);
-        prop_assert!(!acts.contains(&Act::Start));
+        let mut state = step(after(kind, &before), Input::Terminate).0;
+        for input in rest {
+            let (next, acts) = step(state, input);
+            prop_assert!(!acts.contains(&Act::Start));
+            state = next;
+        }
         // Whatever comes in between: the process ends, and the last deadlines pass.
         let rest = [
             child(ChildEvent::Started),
             passed(Deadline::StopGrace),
             child(ChildEvent::Gone),
+            passed(Deadline::Release),
             passed(Deadline::Record),
             passed(Deadline::Exit),
         ];
-        let (end, _) = run(next, &rest);
+        let end = rest.into_iter().fold(state, |state, input| step(state, input).0);
         prop_assert_eq!(end.name(), AgentState::Stopped);
         prop_assert_eq!(end.child(), Child::Absent);
     }
 
     #[test]
-    fn an_ended_agent_does_nothing(inputs in any_inputs()) {
-        let ended = step(State::default(), Input::Terminate).0;
-        prop_assert_eq!(run(ended, &inputs).1, []);
+    fn an_ended_agent_does_nothing(kind in any_kind(), inputs in any_inputs()) {
+        let ended = step(fresh(kind), Input::Terminate).0;
+        let mut state = ended;
+        for input in inputs {
+            let (next, acts) = step(state, input);
+            prop_assert_eq!(acts, []);
+            state = next;
+        }
     }
 
     #[test]
-    fn the_record_is_emptied_only_by_an_agent_that_ends_without_a_child(inputs in any_inputs()) {
-        let mut state = State::default();
+    fn the_record_is_emptied_only_by_an_agent_that_ends_without_a_child(kind in any_kind(), inputs in any_inputs()) {
+        let mut state = fresh(kind);
         for input in inputs.into_iter().chain([Input::Terminate, passed(Deadline::Record)]) {
             let (next, acts) = step(state, input);
             if acts.contains(&Act::EmptyRecord) {
@@ -596,8 +751,8 @@ proptest! {
     }
 
     #[test]
-    fn a_waiting_agent_starts_again_once_all_deadlines_pass(inputs in any_inputs()) {
-        let state = run(State::default(), &inputs).0;
+    fn a_waiting_agent_starts_again_once_all_deadlines_pass(kind in any_kind(), inputs in any_inputs()) {
+        let state = after(kind, &inputs);
         if state.child() == Child::Absent {
             let same = Input::LockFile(FileView::Same);
             let rest = [
@@ -606,8 +761,100 @@ proptest! {
                 same,
                 passed(Deadline::Handover),
                 passed(Deadline::Backoff(1)),
+                passed(Deadline::Release),
+                passed(Deadline::Prepare),
+                READY,
             ];
-            prop_assert!(run(state, &rest).1.contains(&Act::Start));
+            let starts = |state: &mut State, input| {
+                let (next, acts) = step(state.clone(), input);
+                *state = next;
+                acts.contains(&Act::Start)
+            };
+            let mut state = state;
+            prop_assert!(rest.into_iter().any(|input| starts(&mut state, input)));
+        }
+    }
+
+    #[test]
+    fn a_start_on_a_database_is_prepared_and_follows_the_release_or_its_deadline(
+        kind in proptest::sample::select(vec![LockKind::Lease, LockKind::Log]),
+        inputs in any_inputs(),
+    ) {
+        let (mut state, mut asked, mut ready, mut releasing) = (fresh(kind), true, false, false);
+        for input in inputs {
+            match input {
+                Input::Database(view) if asked => {
+                    (asked, ready) = (false, view == DatabaseView::Ready);
+                }
+                Input::Released | Input::DeadlinePassed(Deadline::Release) => releasing = false,
+                _ => {}
+            }
+            let before = state.child();
+            let (next, acts) = step(state, input);
+            if acts.contains(&Act::Release) {
+                prop_assert_eq!(input, child(ChildEvent::Gone));
+                prop_assert!(matches!(before, Child::Running | Child::Ended));
+                releasing = true;
+            }
+            if acts.contains(&Act::Prepare) {
+                prop_assert!(!releasing && next.child() == Child::Absent);
+                asked = true;
+            }
+            if acts.contains(&Act::Start) {
+                prop_assert!(ready && !releasing && before == Child::Absent, "{input:?}");
+                ready = false;
+            }
+            state = next;
+        }
+    }
+
+    #[test]
+    fn a_running_broker_with_a_lease_has_a_deadline_that_only_answered_looks_move(
+        inputs in any_inputs(),
+    ) {
+        let (mut state, mut armed) = (fresh(LockKind::Lease), false);
+        for input in inputs {
+            let (next, acts) = step(state, input);
+            for act in &acts {
+                match act {
+                    Act::Arm(Deadline::Lease) => {
+                        let answered =
+                            matches!(input, Input::Lock(view) if view != LockView::Unknown);
+                        prop_assert!(answered || input == child(ChildEvent::Started), "{input:?}");
+                        armed = true;
+                    }
+                    Act::Disarm(Deadline::Lease) => armed = false,
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(armed, next.may_write(), "{:?}", input);
+            if next.may_write() {
+                let acts = step(next.clone(), passed(Deadline::Lease)).1;
+                prop_assert_eq!(kills(&acts), [ExitReason::LeaseUnproven]);
+            }
+            state = next;
+        }
+    }
+
+    #[test]
+    fn each_kind_of_lock_keeps_to_its_own_acts(kind in any_kind(), inputs in any_inputs()) {
+        let mut state = fresh(kind);
+        for input in inputs {
+            let (next, acts) = step(state, input);
+            for act in acts {
+                let lease = matches!(
+                    act,
+                    Act::Release | Act::Kill(ExitReason::LeaseUnproven)
+                        | Act::Arm(Deadline::Lease | Deadline::Release)
+                );
+                let fits = match kind {
+                    LockKind::File => !is_of_databases(act) && !lease,
+                    LockKind::Lease => act != Act::Arm(Deadline::LockFile),
+                    LockKind::Log => !lease && act != Act::Arm(Deadline::LockFile),
+                };
+                prop_assert!(fits, "{act:?} on {input:?}");
+            }
+            state = next;
         }
     }
 }

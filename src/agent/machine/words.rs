@@ -6,6 +6,18 @@ use crate::lock::FileView;
 /// The highest number of the back-off: see [`Deadline::Backoff`].
 pub const MAX_FAILURES: u8 = 6;
 
+/// Kinds of locks, as far as they differ for the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LockKind {
+    /// A lock on a file: the kernel lets go of it with its holder.
+    #[default]
+    File,
+    /// A row with an expiry in a database that the agent can ask: it outlives its holder.
+    Lease,
+    /// A lock of which only the broker's log tells.
+    Log,
+}
+
 /// The broker process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Child {
@@ -24,7 +36,8 @@ pub enum Child {
 pub enum Input {
     /// A probe of the lock answered, or its deadline passed ([`LockView::Unknown`]).
     Lock(LockView),
-    /// The lock file is not the one that this child locked: deleted, replaced or touched.
+    /// The lock is not the one that this child took. A lock file: deleted, replaced or touched. A
+    /// lease: run out without having been given back.
     LockChanged,
     /// The lock file was looked at while no child runs.
     LockFile(FileView),
@@ -36,6 +49,10 @@ pub enum Input {
     Child(ChildEvent),
     /// The storage was asked.
     Storage(StorageView),
+    /// The answer to [`Act::Prepare`].
+    Database(DatabaseView),
+    /// [`Act::Release`] is over, whatever came of it.
+    Released,
     /// The API server was asked for other pods of the group.
     Peers(Peers),
     /// The record was seen.
@@ -53,8 +70,10 @@ pub enum Input {
 /// A line of the broker's log that says something about the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LogSign {
-    /// It waits for the lock.
+    /// It waits for the lock. For a lease: it begins to try, and may be about to get it.
     Waits,
+    /// It took the lock. Only brokers with leases say so.
+    Takes,
     /// It found its lock lost and is about to stop politely.
     LockLost,
 }
@@ -79,6 +98,15 @@ pub enum StorageView {
     Answers,
     /// It does not.
     Stalled,
+}
+
+/// Whether a broker may be started on its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DatabaseView {
+    /// Everything is as a broker needs it.
+    Ready,
+    /// Something is not: a broker would only fail.
+    Refused,
 }
 
 /// Other pods of the group.
@@ -127,6 +155,13 @@ pub enum Deadline {
     /// 1.2 s after a newer epoch was seen: nodes have followed the record by then. kube-proxy takes up
     /// to 1 s (`minSyncPeriod`) when something else has just changed.
     Linger,
+    /// The child's lease may have run out, as far as answered looks prove: the loop knows when.
+    Lease,
+    /// 2 s after a refused preparation: it is tried again.
+    Prepare,
+    /// 2 s after the child's end: neither start nor exit waits any longer for the lease's release. It
+    /// runs out by itself.
+    Release,
     /// 3 s after the child's end: the container ends, whatever became of the record.
     Exit,
 }
@@ -134,6 +169,8 @@ pub enum Deadline {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
+    /// See that a broker can be started on its database, and write what it needs for that.
+    Prepare,
     /// Start the broker.
     Start,
     /// Send it `SIGTERM`.
@@ -144,6 +181,8 @@ pub enum Act {
     Promote,
     /// Remove the endpoint from the record if it still names this pod.
     EmptyRecord,
+    /// The child is proven dead: end its sessions and give its lease back.
+    Release,
     /// Ask the API server for other pods of the group.
     AskPeers,
     /// Start a deadline, or start it again.

@@ -1,0 +1,124 @@
+//! What the loop does about the database with the lock.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::agent::event::{Event, LeaseSeen, Prepared};
+use crate::agent::lease_watch::Holders;
+use crate::agent::machine::{DatabaseView, Input};
+use crate::agent::prepare::Preparer;
+use crate::agent::proof::Fence;
+use crate::agent::run::Agent;
+use crate::agent::view::Source;
+use crate::broker::report::{DatabaseNote, DatabaseProblem, NoteKind, ProblemKind};
+use crate::database::Database;
+
+/// The pause between attempts to release a lease.
+const RELEASE_AGAIN: Duration = Duration::from_millis(200);
+
+/// What an agent has whose broker gets at its lock by a database.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    pub(super) preparer: Preparer,
+    pub(super) holders: Holders,
+    /// Whether the messages are in the database that the agent can ask.
+    pub(super) holds_messages: bool,
+}
+
+impl Agent {
+    /// A broker that is started has this holder id, and every other one another.
+    pub(super) fn prepare(&mut self) {
+        let Some(access) = &self.access else { return };
+        self.nonce = rand::random();
+        let holder = access.holders.id(self.nonce);
+        let preparer = access.preparer.clone();
+        let generation = self.generation();
+        self.tell_later(async move {
+            Event::Prepared { generation, outcome: preparer.prepare(holder).await }
+        });
+    }
+
+    pub(super) fn on_prepared(&mut self, outcome: Result<Prepared, DatabaseProblem>) {
+        let Some(access) = &self.access else { return };
+        let database = access.preparer.database.clone();
+        let view = match outcome {
+            Ok(prepared) => {
+                let fences = access.holds_messages && prepared.makes_tables;
+                self.fence = database.filter(|_| fences).map(|database| Fence {
+                    database,
+                    on: Arc::new(AtomicBool::new(false)),
+                    events: self.around.events.clone(),
+                });
+                self.view.prepared(Ok(prepared));
+                DatabaseView::Ready
+            }
+            Err(problem) => {
+                self.view.prepared(Err(problem));
+                DatabaseView::Refused
+            }
+        };
+        self.feed(Input::Database(view));
+    }
+
+    pub(super) fn on_fenced(&mut self, notes: Vec<DatabaseNote>) {
+        let mut known = self.view.known();
+        known.notes.retain(|note| note.kind != NoteKind::WritesNotFenced);
+        known.notes.extend(notes);
+    }
+
+    pub(super) fn on_lease(&mut self, of: u32, lease: Result<LeaseSeen, DatabaseProblem>) {
+        let current = of == self.generation();
+        let mut known = self.view.known();
+        known.lease_problem = match lease {
+            Ok(seen) => {
+                known.clock_offset_millis = Some(seen.clock_offset_millis);
+                if current {
+                    known.lease_end = seen.proven_until;
+                    self.lease_end = seen.proven_until.unwrap_or(self.lease_end);
+                }
+                seen.repaired.then(row_missing)
+            }
+            Err(problem) => Some(problem),
+        };
+        let message = known.lease_problem.as_ref().map(|problem| problem.message.clone());
+        drop(known);
+        self.view.problem(Source::Lock, message);
+    }
+
+    pub(super) fn release(&mut self) {
+        let Some(access) = &self.access else { return };
+        let Some(database) = access.preparer.database.clone() else { return };
+        let holder = access.holders.id(self.nonce);
+        let generation = self.generation();
+        // Later it has run out by itself.
+        let end = Instant::now() + self.timing.lease();
+        self.tell_later(async move {
+            release(&database, &holder, end).await;
+            Event::Released { generation }
+        });
+    }
+}
+
+async fn release(database: &Database, holder: &str, end: Instant) {
+    loop {
+        let Err(problem) = database.release(holder).await else { return };
+        if Instant::now() >= end {
+            tracing::warn!("the lease of {holder} is left to run out: {}", problem.message);
+            return;
+        }
+        sleep(RELEASE_AGAIN).await;
+    }
+}
+
+fn row_missing() -> DatabaseProblem {
+    DatabaseProblem {
+        kind: ProblemKind::LockRowMissing,
+        message:
+            "the lock's row was deleted; a lease that nobody holds is in its place, and brokers \
+                  start again when it has run out: let nobody write to the table"
+                .to_owned(),
+    }
+}

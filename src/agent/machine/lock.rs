@@ -1,0 +1,135 @@
+//! What views of the lock mean for the broker.
+
+use super::state::{FreeLock, HandoverGate, Phase, State};
+use super::words::{Act, Child, Deadline, LockKind, LogSign};
+use crate::broker::report::{ExitReason, LockView};
+
+pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
+    state.lock = view;
+    if state.kind == LockKind::Lease && view != LockView::Unknown && state.may_write() {
+        acts.push(Act::Arm(Deadline::Lease));
+    }
+    match view {
+        LockView::Unknown => {}
+        LockView::Mine(_) => {
+            if state.running() && matches!(state.phase, Phase::Starting { .. } | Phase::Standby(_))
+            {
+                let over = [Deadline::Settle, Deadline::Take, Deadline::Health];
+                acts.extend(over.map(Act::Disarm));
+                state.phase = Phase::Promoting;
+            }
+        }
+        LockView::Other => {
+            if let Phase::Waiting(waiting) = &mut state.phase {
+                waiting.handover = HandoverGate::Open;
+            }
+            if let Phase::Standby(free @ (FreeLock::Seen | FreeLock::Overdue)) = &mut state.phase {
+                *free = FreeLock::No;
+                acts.push(Act::Disarm(Deadline::Take));
+            }
+            if state.phase == (Phase::Starting { tries: true }) {
+                become_standby(state, acts);
+            }
+            lose_lock_if_held(state, acts);
+        }
+        // A broker that stops lets go of its lock when its store is closed.
+        LockView::Free if matches!(state.phase, Phase::SteppingDown { .. }) => {}
+        LockView::Free => {
+            on_free_lock(state, acts);
+            lose_lock_if_held(state, acts);
+        }
+    }
+}
+
+fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
+    let Phase::Standby(free) = &mut state.phase else { return };
+    match free {
+        FreeLock::No => {
+            *free = FreeLock::Seen;
+            acts.push(Act::Arm(Deadline::Take));
+        }
+        FreeLock::Overdue if state.child == Child::Running => {
+            kill(state, ExitReason::BrokerHung, acts);
+        }
+        FreeLock::Seen | FreeLock::Overdue => {}
+    }
+}
+
+fn lose_lock_if_held(state: &mut State, acts: &mut Vec<Act>) {
+    if state.running() && state.holds_lock() {
+        kill(state, ExitReason::LockLost, acts);
+    }
+}
+
+pub(super) fn on_lock_changed(state: &mut State, acts: &mut Vec<Act>) {
+    // While it stops, only another holder counts: the one after it rewrites the lock file rightly. A
+    // lease is given back when it is no longer needed, so one that ran out was still needed.
+    let stops = matches!(state.phase, Phase::SteppingDown { .. });
+    if !stops || state.kind == LockKind::Lease {
+        lose_lock_if_held(state, acts);
+    }
+}
+
+/// The lease of a running child may end now, as far as is known.
+pub(super) fn on_lease_deadline(state: &mut State, acts: &mut Vec<Act>) {
+    if state.kind == LockKind::Lease && state.may_write() {
+        kill(state, ExitReason::LeaseUnproven, acts);
+    }
+}
+
+pub(super) fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
+    if !state.running() {
+        return;
+    }
+    match sign {
+        LogSign::LockLost => {
+            if state.may_write() {
+                kill(state, ExitReason::LockLost, acts);
+            }
+        }
+        LogSign::Waits => {
+            // With a lease it says so before its first try, which may succeed.
+            let waits = state.kind == LockKind::File || state.lock == LockView::Other;
+            match state.phase {
+                Phase::Starting { .. } if waits => become_standby(state, acts),
+                Phase::Starting { .. } => state.phase = Phase::Starting { tries: true },
+                Phase::Waiting(_)
+                | Phase::Standby(_)
+                | Phase::Promoting
+                | Phase::Master(_)
+                | Phase::SteppingDown { .. }
+                | Phase::Dying(_)
+                | Phase::Ending { .. }
+                | Phase::Stopped => {}
+            }
+        }
+        // What the log says of a lease is seen by looks; they prove more.
+        LogSign::Takes => {}
+    }
+}
+
+pub(super) fn become_standby(state: &mut State, acts: &mut Vec<Act>) {
+    acts.extend([Act::Disarm(Deadline::Settle), Act::Arm(Deadline::Health)]);
+    state.phase = Phase::Standby(FreeLock::No);
+}
+
+pub(super) fn kill(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
+    acts.push(Act::Kill(reason));
+    disarm_life(state, acts);
+    state.phase = Phase::Dying(reason);
+}
+
+/// Forgets what was to come in the child's life.
+pub(super) fn disarm_life(state: &State, acts: &mut Vec<Act>) {
+    disarm_service(acts);
+    if state.kind == LockKind::Lease {
+        acts.push(Act::Disarm(Deadline::Lease));
+    }
+}
+
+/// Forgets what is no longer expected of a child that is to end.
+pub(super) fn disarm_service(acts: &mut Vec<Act>) {
+    let service =
+        [Deadline::Settle, Deadline::Take, Deadline::Hang, Deadline::Health, Deadline::StopGrace];
+    acts.extend(service.map(Act::Disarm));
+}

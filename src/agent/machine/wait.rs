@@ -1,0 +1,75 @@
+//! What a start waits for.
+
+use super::state::{FileGate, HandoverGate, Phase, Preparation, State};
+use super::words::{Act, Child, DatabaseView, Deadline, LockKind};
+use crate::broker::report::LockView;
+use crate::lock::FileView;
+
+pub(super) fn on_lock_file(state: &mut State, view: FileView, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    waiting.file = match (waiting.file, view) {
+        (FileGate::Open, _) | (FileGate::Settled, FileView::Same) => FileGate::Open,
+        (_, FileView::Absent) => {
+            acts.push(Act::Disarm(Deadline::LockFile));
+            FileGate::Open
+        }
+        (FileGate::Settling, FileView::Same) => FileGate::Settling,
+        (FileGate::Unseen, FileView::Same) | (_, FileView::Changed) => {
+            acts.push(Act::Arm(Deadline::LockFile));
+            FileGate::Settling
+        }
+    };
+}
+
+pub(super) fn on_database(state: &mut State, view: DatabaseView, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    if waiting.preparation == Preparation::Asked {
+        waiting.preparation = match view {
+            DatabaseView::Ready => Preparation::Done,
+            DatabaseView::Refused => {
+                acts.push(Act::Arm(Deadline::Prepare));
+                Preparation::Refused
+            }
+        };
+    }
+}
+
+/// Prepares the start, or starts, once everything before it is settled.
+pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
+    let free = state.child == Child::Absent && !state.releasing && !state.terminating;
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    let settled = waiting.file == FileGate::Open
+        && waiting.handover == HandoverGate::Open
+        && !waiting.backing_off;
+    if !settled || !free {
+        return;
+    }
+    match waiting.preparation {
+        Preparation::Due => {
+            waiting.preparation = Preparation::Asked;
+            acts.push(Act::Prepare);
+        }
+        Preparation::Asked | Preparation::Refused => {}
+        Preparation::Done => {
+            acts.extend([Act::Disarm(Deadline::Handover), Act::Start]);
+            acts.push(Act::Arm(Deadline::Settle));
+            state.phase = Phase::Starting { tries: false };
+            state.child = Child::Spawning;
+            state.lock = LockView::Unknown;
+        }
+    }
+}
+
+/// What is to be seen of the lock itself before a start.
+pub(super) fn file_gate(kind: LockKind, lost: bool) -> FileGate {
+    match kind {
+        LockKind::File if lost => FileGate::Unseen,
+        // A lease that was lost is given back, or runs out: nobody gets it from its traces.
+        LockKind::File | LockKind::Lease | LockKind::Log => FileGate::Open,
+    }
+}
+
+/// What is to be seen of the database before a start.
+pub(super) fn preparation(state: &State) -> Preparation {
+    if state.has_database() { Preparation::Due } else { Preparation::Done }
+}
