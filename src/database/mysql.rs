@@ -125,7 +125,7 @@ impl From<Error> for Failure {
             }
             Error::Io(IoError::Io(error)) => {
                 // What goes wrong in a handshake arrives as an error of the connection.
-                let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+                let tls = matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>());
                 if tls {
                     Self::Tls(error.to_string())
                 } else {

@@ -5,23 +5,13 @@ use std::time::Duration;
 use tandem::broker::settings::DatabaseKind;
 use tokio::time::timeout;
 
-use crate::both;
 use crate::world::World;
-
-both!(
-    only_the_holder_writes,
-    renewals_do_not_wait_for_message_transactions,
-    a_takeover_waits_for_a_message_transaction_in_flight,
-    a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out,
-    a_release_ends_sessions_also_one_that_is_blocked,
-    a_release_of_a_standby_leaves_the_master_alone,
-);
 
 /// Long enough for what does not wait, on a busy machine.
 const A_WHILE: Duration = Duration::from_millis(400);
 const SOON: Duration = Duration::from_secs(10);
 
-async fn only_the_holder_writes(kind: DatabaseKind) {
+pub async fn only_the_holder_writes(kind: DatabaseKind) {
     let (world, _agent) = World::prepared(kind).await;
     let (mut a, mut b) = (world.broker("a").await, world.broker("b").await);
     let (_, nobody) = a.send(1).await.unwrap_err();
@@ -42,7 +32,7 @@ async fn only_the_holder_writes(kind: DatabaseKind) {
     assert_eq!(world.messages().await, "2");
 }
 
-async fn renewals_do_not_wait_for_message_transactions(kind: DatabaseKind) {
+pub async fn renewals_do_not_wait_for_message_transactions(kind: DatabaseKind) {
     let (world, _agent) = World::prepared(kind).await;
     let (mut locker, mut store) = (world.broker("a").await, world.broker("a").await);
     assert!(locker.obtain().await);
@@ -52,7 +42,7 @@ async fn renewals_do_not_wait_for_message_transactions(kind: DatabaseKind) {
     store.client.run("COMMIT").await;
 }
 
-async fn a_takeover_waits_for_a_message_transaction_in_flight(kind: DatabaseKind) {
+pub async fn a_takeover_waits_for_a_message_transaction_in_flight(kind: DatabaseKind) {
     let (world, _agent) = World::prepared(kind).await;
     let (mut a, mut b) = (world.broker("a").await, world.broker("b").await);
     assert!(a.obtain().await);
@@ -71,7 +61,7 @@ async fn a_takeover_waits_for_a_message_transaction_in_flight(kind: DatabaseKind
     b.send(3).await.unwrap();
 }
 
-async fn a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out(kind: DatabaseKind) {
+pub async fn a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let (mut frozen, mut b) = (world.broker("a").await, world.broker("b").await);
     assert!(frozen.obtain().await);
@@ -90,7 +80,7 @@ async fn a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out(kind: Data
     b.send(1).await.unwrap();
 }
 
-async fn a_release_ends_sessions_also_one_that_is_blocked(kind: DatabaseKind) {
+pub async fn a_release_ends_sessions_also_one_that_is_blocked(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let (mut one, mut two) = (world.broker("a").await, world.broker("a").await);
     assert!(one.obtain().await);
@@ -133,7 +123,7 @@ async fn blocked_sessions(world: &World) -> String {
     world.admin().await.value(&statement).await.unwrap()
 }
 
-async fn a_release_of_a_standby_leaves_the_master_alone(kind: DatabaseKind) {
+pub async fn a_release_of_a_standby_leaves_the_master_alone(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let (mut a, mut b) = (world.broker("a").await, world.broker("b").await);
     assert!(a.obtain().await);

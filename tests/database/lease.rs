@@ -6,19 +6,9 @@ use tandem::broker::report::{Evidence, LockView};
 use tandem::broker::settings::DatabaseKind;
 use tandem::lock::lease::{REPAIR, judge};
 
-use crate::both;
 use crate::world::{LEASE, World};
 
-both!(
-    a_look_tells_free_held_and_run_out,
-    a_missing_row_is_put_back_as_a_lease_of_nobody,
-    two_agents_prepare_at_the_same_time,
-    the_floor_never_falls,
-    a_session_that_breaks_is_replaced_and_a_new_password_is_read,
-    the_first_row_is_free_and_a_later_one_is_not,
-);
-
-async fn a_look_tells_free_held_and_run_out(kind: DatabaseKind) {
+pub async fn a_look_tells_free_held_and_run_out(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let free = agent.look().await.unwrap();
     assert_eq!(judge(&free, Some("a")), LockView::Free);
@@ -46,7 +36,7 @@ async fn a_look_tells_free_held_and_run_out(kind: DatabaseKind) {
     println!("{kind:?}: a look takes {:?}", begun.elapsed() / 100);
 }
 
-async fn a_missing_row_is_put_back_as_a_lease_of_nobody(kind: DatabaseKind) {
+pub async fn a_missing_row_is_put_back_as_a_lease_of_nobody(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let mut broker = world.broker("a").await;
     assert!(broker.obtain().await);
@@ -64,7 +54,7 @@ async fn a_missing_row_is_put_back_as_a_lease_of_nobody(kind: DatabaseKind) {
     assert!(world.broker("b").await.obtain().await);
 }
 
-async fn two_agents_prepare_at_the_same_time(kind: DatabaseKind) {
+pub async fn two_agents_prepare_at_the_same_time(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let agents = [world.agent(), world.agent(), world.agent()];
     let (a, b, c) = tokio::join!(agents[0].prepare(), agents[1].prepare(), agents[2].prepare());
@@ -86,7 +76,7 @@ async fn two_agents_prepare_at_the_same_time(kind: DatabaseKind) {
     fenced(c.unwrap());
 }
 
-async fn the_floor_never_falls(kind: DatabaseKind) {
+pub async fn the_floor_never_falls(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let agent = world.agent();
     agent.prepare().await.unwrap();
@@ -103,7 +93,7 @@ async fn the_floor_never_falls(kind: DatabaseKind) {
     assert_eq!(agent.floor().await.unwrap(), 8);
 }
 
-async fn a_session_that_breaks_is_replaced_and_a_new_password_is_read(kind: DatabaseKind) {
+pub async fn a_session_that_breaks_is_replaced_and_a_new_password_is_read(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     agent.look().await.unwrap();
     let (mut admin, user) = (world.admin().await, &world.name);
@@ -122,7 +112,7 @@ async fn a_session_that_breaks_is_replaced_and_a_new_password_is_read(kind: Data
     agent.look().await.unwrap();
 }
 
-async fn the_first_row_is_free_and_a_later_one_is_not(kind: DatabaseKind) {
+pub async fn the_first_row_is_free_and_a_later_one_is_not(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     assert!(world.broker("a").await.obtain().await);
     world.admin().await.run("DROP TABLE ACTIVEMQ_LOCK").await;

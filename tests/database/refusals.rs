@@ -7,23 +7,8 @@ use tandem::broker::report::{DatabaseProblem, NoteKind, ProblemKind};
 use tandem::broker::settings::{DatabaseKind, DatabaseTls};
 use tandem::database::Database;
 
-use crate::both;
 use crate::server::PASSWORD;
 use crate::world::{World, settings};
-
-both!(
-    a_wrong_password_is_refused,
-    a_missing_database_is_named,
-    a_user_without_rights_is_told_what_to_grant,
-    tables_of_an_administrator_do_without_further_rights,
-    nobody_listens,
-    a_server_that_never_answers_is_given_up,
-    certificates_are_verified,
-    tables_of_another_version_are_refused,
-    tables_of_a_broker_killed_in_between_are_completed,
-    commits_that_may_be_lost_are_noted,
-    a_server_that_takes_no_writes_is_refused,
-);
 
 fn is(problem: &DatabaseProblem, kind: ProblemKind, words: &[&str]) {
     let text = &problem.message;
@@ -33,7 +18,7 @@ fn is(problem: &DatabaseProblem, kind: ProblemKind, words: &[&str]) {
     println!("{kind:?}: {text}");
 }
 
-async fn a_wrong_password_is_refused(kind: DatabaseKind) {
+pub async fn a_wrong_password_is_refused(kind: DatabaseKind) {
     let world = World::new(kind).await;
     world.write_access(&world.name, "wrong secret");
     let problem = world.agent().look().await.unwrap_err();
@@ -44,7 +29,7 @@ async fn a_wrong_password_is_refused(kind: DatabaseKind) {
     is(&problem, ProblemKind::AuthenticationRefused, &["password"]);
 }
 
-async fn a_missing_database_is_named(kind: DatabaseKind) {
+pub async fn a_missing_database_is_named(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let mut admin = world.admin().await;
     if !world.is_postgres() {
@@ -55,7 +40,7 @@ async fn a_missing_database_is_named(kind: DatabaseKind) {
     is(&agent.prepare().await.unwrap_err(), ProblemKind::DatabaseMissing, &["absent", "create"]);
 }
 
-async fn a_user_without_rights_is_told_what_to_grant(kind: DatabaseKind) {
+pub async fn a_user_without_rights_is_told_what_to_grant(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let limited = limited(&world, "SELECT").await;
     let problem = world.agent().prepare().await.unwrap_err();
@@ -76,7 +61,7 @@ async fn limited(world: &World, rights: &str) -> String {
     user
 }
 
-async fn tables_of_an_administrator_do_without_further_rights(kind: DatabaseKind) {
+pub async fn tables_of_an_administrator_do_without_further_rights(kind: DatabaseKind) {
     let world = World::new(kind).await;
     // The same tables, without a fence.
     let bare = world.agent_with(|settings| settings.holds_messages = false);
@@ -108,7 +93,7 @@ async fn tables_of_an_administrator_do_without_further_rights(kind: DatabaseKind
     agent.release("nobody").await.unwrap();
 }
 
-async fn nobody_listens(kind: DatabaseKind) {
+pub async fn nobody_listens(kind: DatabaseKind) {
     let access = tempfile::tempdir().unwrap();
     for file in ["username", "password"] {
         std::fs::write(access.path().join(file), "x").unwrap();
@@ -126,7 +111,7 @@ async fn nobody_listens(kind: DatabaseKind) {
     assert!(begun.elapsed() < Duration::from_secs(3));
 }
 
-async fn a_server_that_never_answers_is_given_up(kind: DatabaseKind) {
+pub async fn a_server_that_never_answers_is_given_up(kind: DatabaseKind) {
     let access = tempfile::tempdir().unwrap();
     for file in ["username", "password"] {
         std::fs::write(access.path().join(file), "x").unwrap();
@@ -144,7 +129,7 @@ async fn a_server_that_never_answers_is_given_up(kind: DatabaseKind) {
     std::io::copy(&mut accepted, &mut std::io::sink()).unwrap();
 }
 
-async fn certificates_are_verified(kind: DatabaseKind) {
+pub async fn certificates_are_verified(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let with = |host: &str, tls: DatabaseTls| {
         world.agent_with(|settings| {
@@ -180,7 +165,7 @@ async fn certificates_are_verified(kind: DatabaseKind) {
     assert_ne!(sessions.as_deref(), Some("0"));
 }
 
-async fn tables_of_another_version_are_refused(kind: DatabaseKind) {
+pub async fn tables_of_another_version_are_refused(kind: DatabaseKind) {
     let (world, agent) = World::prepared(kind).await;
     let mut broker = world.broker("a").await;
     assert!(broker.obtain().await);
@@ -194,7 +179,7 @@ async fn tables_of_another_version_are_refused(kind: DatabaseKind) {
     is(&agent.look().await.unwrap_err(), ProblemKind::TablesMismatch, &[]);
 }
 
-async fn tables_of_a_broker_killed_in_between_are_completed(kind: DatabaseKind) {
+pub async fn tables_of_a_broker_killed_in_between_are_completed(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let agent = world.agent();
     agent.prepare().await.unwrap();
@@ -203,7 +188,7 @@ async fn tables_of_a_broker_killed_in_between_are_completed(kind: DatabaseKind) 
     assert!(agent.prepare().await.unwrap().create_tables);
 }
 
-async fn commits_that_may_be_lost_are_noted(kind: DatabaseKind) {
+pub async fn commits_that_may_be_lost_are_noted(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let (mut admin, name) = (world.admin().await, &world.name);
     let (weaken, word) = if world.is_postgres() {
@@ -221,7 +206,7 @@ async fn commits_that_may_be_lost_are_noted(kind: DatabaseKind) {
     assert_eq!(note.kind, NoteKind::CommitsMayBeLost);
 }
 
-async fn a_server_that_takes_no_writes_is_refused(kind: DatabaseKind) {
+pub async fn a_server_that_takes_no_writes_is_refused(kind: DatabaseKind) {
     let world = World::new(kind).await;
     if !world.is_postgres() {
         // A variable of the whole server, which other tests write to at the same time.
