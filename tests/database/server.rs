@@ -19,7 +19,8 @@ use testbed::cache::Cache;
 use testbed::packages;
 
 /// Debian's packages with the servers; only their programs are used.
-const PACKAGES: [&str; 3] = ["mariadb-server-core", "openssl", "postgresql-15"];
+const PACKAGES: [&str; 4] =
+    ["mariadb-client-core", "mariadb-server-core", "openssl", "postgresql-15"];
 /// `nobody`: neither server runs as root.
 const NOBODY: u32 = 65_534;
 /// The servers' first user.
