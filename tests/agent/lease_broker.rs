@@ -49,8 +49,8 @@ async fn run() {
             Some(true) => break,
             Some(false) => sleep(period).await,
             None => {
-                println!("ERROR the database refuses");
-                exit(1);
+                println!("WARN {holder} failed to acquire lease");
+                sleep(period).await;
             }
         }
     }

@@ -235,10 +235,6 @@ impl Pod {
         body
     }
 
-    pub fn has_broker(&self) -> bool {
-        !self.brokers().is_empty()
-    }
-
     /// The value of a metric without labels.
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.get("/metrics").unwrap().1;
