@@ -11,18 +11,17 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tandem::{
-    api::{
-        labels,
-        v1alpha1::{BrokerCluster, BrokerClusterStatus},
-    },
-    broker::{report::Report, settings::AGENT_PORT},
+use tandem::api::{
+    labels,
+    v1alpha1::{BrokerCluster, BrokerClusterStatus},
 };
-use testbed::PodProcess;
 
-use crate::{Address, Lab, http, objects, wait};
+use crate::{
+    Address, Lab, Server, Store, objects,
+    store::{self, GroupDatabase},
+    wait,
+};
 
 /// Long enough for any step of a healthy group on a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -35,6 +34,8 @@ pub struct Group<'a> {
     pub namespace: String,
     /// The BrokerCluster.
     pub name: String,
+    /// Its database, if it has one.
+    pub database: Option<GroupDatabase>,
 }
 
 impl<'a> Group<'a> {
@@ -44,23 +45,44 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The API server's.
     pub async fn prepare(lab: &'a Lab, namespace: &str) -> Result<Self> {
+        Self::prepare_on(lab, namespace, Store::File, Server::Shared).await
+    }
+
+    /// As [`Self::prepare`], with what this store needs.
+    ///
+    /// # Errors
+    /// The API server's, or those of the database.
+    pub async fn prepare_on(
+        lab: &'a Lab,
+        namespace: &str,
+        store: Store,
+        server: Server,
+    ) -> Result<Self> {
         let namespaces: Api<Namespace> = Api::all(lab.client.clone());
         absent(&namespaces, namespace).await?;
         objects::apply(&lab.client, &objects::namespace(namespace)).await?;
-        let group = Self { lab, namespace: namespace.to_owned(), name: "orders".to_owned() };
+        let database = GroupDatabase::make(lab, namespace, store, server)?;
+        let name = "orders".to_owned();
+        let group = Self { lab, namespace: namespace.to_owned(), name, database };
         group.add_volume("orders-store").await?;
+        group.add_database_objects().await?;
         Ok(group)
     }
 
-    /// A volume for another group of the same namespace; no group yet.
+    /// A volume for another group of the same namespace, on no database; no group yet.
     ///
     /// # Errors
     /// The API server's.
     pub async fn beside(&self, name: &str) -> Result<Group<'a>> {
-        let group =
-            Group { lab: self.lab, namespace: self.namespace.clone(), name: name.to_owned() };
+        let group = self.namesake(name, None);
         group.add_volume(&format!("{name}-store")).await?;
         Ok(group)
+    }
+
+    /// A group of this name in the same namespace, for which nothing is made.
+    pub fn namesake(&self, name: &str, database: Option<GroupDatabase>) -> Group<'a> {
+        let namespace = self.namespace.clone();
+        Group { lab: self.lab, namespace, name: name.to_owned(), database }
     }
 
     /// A volume for a claim of this name.
@@ -88,10 +110,32 @@ impl<'a> Group<'a> {
     /// # Errors
     /// When the group does not come up.
     pub async fn up(lab: &'a Lab, namespace: &str) -> Result<Self> {
-        let group = Self::prepare(lab, namespace).await?;
-        group.apply(&json!({})).await?;
-        group.await_complete().await?;
+        Self::up_on(lab, namespace, Store::File, Server::Shared).await
+    }
+
+    /// As [`Self::up`], with what this store needs; a witness watches its database.
+    ///
+    /// # Errors
+    /// When the group does not come up.
+    pub async fn up_on(
+        lab: &'a Lab,
+        namespace: &str,
+        store: Store,
+        server: Server,
+    ) -> Result<Self> {
+        let group = Self::prepare_on(lab, namespace, store, server).await?;
+        group.start(&json!({})).await?;
         Ok(group)
+    }
+
+    /// Applies the BrokerCluster, waits until it is complete and calls the witness.
+    ///
+    /// # Errors
+    /// When the group does not come up.
+    pub async fn start(&self, spec: &Value) -> Result<()> {
+        self.apply(spec).await?;
+        self.await_complete().await?;
+        self.database.as_ref().map_or(Ok(()), GroupDatabase::call_witness)
     }
 
     /// Applies the BrokerCluster: a small pair, with these fields of the spec set otherwise.
@@ -103,7 +147,7 @@ impl<'a> Group<'a> {
             "apiVersion": "tandem-operator.io/v1alpha1", "kind": "BrokerCluster",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {
-                "storage": {"sharedVolume": {"claim": {"storageClassName": "shared", "resources": {"requests": {"storage": "1Gi"}}}}},
+                "storage": store::storage(self.database.as_ref(), &self.name),
                 "pod": {"resources": {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}}}
             }
         });
@@ -217,72 +261,6 @@ impl<'a> Group<'a> {
         self.record().await?.0.context("the record leads to no pod")
     }
 
-    /// The other pod of a pair.
-    pub fn other(&self, pod: &str) -> String {
-        let ordinal = if pod.ends_with("-0") { 1 } else { 0 };
-        format!("{}-{ordinal}", self.name)
-    }
-
-    /// What a pod's agent says.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn report(&self, pod: &str) -> Result<Report> {
-        let ip = self
-            .pods()
-            .get(pod)
-            .await?
-            .status
-            .and_then(|status| status.pod_ip)
-            .context("no address")?;
-        let url = format!("http://{ip}:{AGENT_PORT}/v1/report");
-        Ok(serde_json::from_value(
-            http::json(hyper::Method::GET, &url, Duration::from_secs(2)).await?,
-        )?)
-    }
-
-    /// A process of a pod, by the program's name.
-    ///
-    /// # Errors
-    /// When there is none, or more than one.
-    pub async fn process(&self, pod: &str, program: &str) -> Result<PodProcess> {
-        let uid = self.pods().get(pod).await?.uid().context("a pod without uid")?;
-        let all = self.lab.bed.processes_of_pod(&uid)?;
-        // The agent's helper has the agent's name: the agent is the one that others are children of.
-        let matching: Vec<_> = all.iter().filter(|process| process.name == program).collect();
-        let first = matching
-            .iter()
-            .find(|process| !matching.iter().any(|other| other.process.pid() == process.parent));
-        first.map(|process| (**process).clone()).with_context(|| {
-            format!(
-                "no {program} in {pod}: {:?}",
-                all.iter().map(|process| &process.name).collect::<Vec<_>>()
-            )
-        })
-    }
-
-    /// Signals the JVM of a pod and returns the moment, in epoch milliseconds.
-    ///
-    /// # Errors
-    /// When there is no JVM.
-    pub async fn signal_broker(&self, pod: &str, signal: Signal) -> Result<i64> {
-        let broker = self.process(pod, "java").await?;
-        let at = now_millis();
-        broker.signal(signal)?;
-        Ok(at)
-    }
-
-    /// Deletes a pod and returns the moment, in epoch milliseconds.
-    ///
-    /// # Errors
-    /// The API server's.
-    pub async fn delete_pod(&self, pod: &str, grace: Option<u32>) -> Result<i64> {
-        let at = now_millis();
-        let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
-        self.pods().delete(pod, &params).await?;
-        Ok(at)
-    }
-
     /// The Secret with the administrator's name and password.
     pub fn admin_secret(&self) -> String {
         format!("{}-admin", self.name)
@@ -325,10 +303,11 @@ impl<'a> Group<'a> {
     pub async fn remove(self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.lab.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
-        Ok(())
+        self.database.map_or(Ok(()), GroupDatabase::remove)
     }
 
-    /// Checks that a message account is complete for all clients.
+    /// Checks that a message account is complete for all clients, and that one broker at a time has
+    /// written.
     ///
     /// # Errors
     /// When a message was lost.
@@ -343,6 +322,9 @@ impl<'a> Group<'a> {
                 account.acknowledged,
                 account.duplicates
             ));
+        }
+        if let Some(database) = &self.database {
+            text.push(database.check_witness()?);
         }
         Ok(text.join("; "))
     }

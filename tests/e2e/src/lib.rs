@@ -7,8 +7,13 @@ pub mod group;
 mod http;
 pub mod lab;
 pub mod objects;
+pub mod pods;
+pub mod proxy;
+pub mod store;
 pub mod wait;
+pub mod witness;
 
 pub use client::{Address, TestClient};
 pub use group::Group;
 pub use lab::Lab;
+pub use store::{Product, Server, Store};

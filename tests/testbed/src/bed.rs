@@ -10,14 +10,15 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::cache::Cache;
 use crate::control_plane::{self, COMPONENTS, Component, ComponentControl};
+use crate::database::{Database, DatabaseKind};
 use crate::images::{self, Image};
 use crate::layout::Layout;
 use crate::node::Node;
 use crate::pod_process::{self, PodProcess};
 use crate::record::Record;
 use crate::{
-    cgroup, cleanup, components, credentials, dns, machine, network, packages, progress, shell,
-    wait,
+    cgroup, cleanup, components, credentials, database, dns, machine, network, packages, progress,
+    shell, wait,
 };
 
 /// The bed's name unless another is given.
@@ -54,7 +55,7 @@ pub struct Bed {
 
 impl Bed {
     /// Brings the bed into its normal state, whatever state it is in: makes or repairs what is
-    /// missing, powers on, thaws and heals.
+    /// missing, powers on, thaws and heals. Database servers are removed: they are made on demand.
     pub fn up(options: &Options) -> Result<Bed> {
         machine::check()?;
         let layout = Layout::new(&options.name)?;
@@ -68,6 +69,7 @@ impl Bed {
         let bed = Bed { record: Record::ensure(&layout, options.nodes)?, layout };
         progress::step(&format!("bed {}: control plane", bed.name()), || {
             bed.install(&built, &program)?;
+            database::remove_all(&bed.layout)?;
             bed.start_control_plane()
         })?;
         progress::step(&format!("bed {}: {} node(s)", bed.name(), bed.record.nodes), || {
@@ -170,6 +172,24 @@ impl Bed {
         (1..=self.record.nodes)
             .map(|number| Node::new(&self.layout, number, self.record.nodes))
             .collect()
+    }
+
+    /// The database server of that name, made, started and healed as far as need be.
+    pub fn database(&self, kind: DatabaseKind, name: &str) -> Result<Database> {
+        Database::ensure(&self.layout, self.record.nodes, kind, name)
+    }
+
+    /// The database server of that name, as it is.
+    pub fn known_database(&self, name: &str) -> Result<Database> {
+        let mut servers = self.databases()?.into_iter();
+        servers.find(|server| server.name() == name).ok_or_else(|| {
+            anyhow!("there is no database server {name}: make it with `testbed database up`")
+        })
+    }
+
+    /// All database servers.
+    pub fn databases(&self) -> Result<Vec<Database>> {
+        Database::all(&self.layout, self.record.nodes)
     }
 
     /// The processes of the pod with this uid, on whatever node it is.

@@ -78,18 +78,24 @@ fn authority(directory: &Path) -> Result<()> {
 
 fn server_certificate(directory: &Path) -> Result<()> {
     let names = format!("{},IP:{APISERVER}", NAMES.join(","));
-    let extensions = format!(
+    let authority = ["-CA", "ca.crt", "-CAkey", "ca.key"];
+    certificate(directory, "apiserver", "kube-apiserver", &for_server(&names), &authority)
+}
+
+/// Makes `server.key` and `server.crt` in the directory, signed by the bed's authority, for a server
+/// of these names (as `IP:...` and `DNS:...`).
+pub(crate) fn server(layout: &Layout, directory: &Path, names: &[String]) -> Result<()> {
+    let file = |name: &str| layout.certificates().join(name).display().to_string();
+    let authority = ["-CA", &file("ca.crt"), "-CAkey", &file("ca.key")];
+    certificate(directory, "server", "database", &for_server(&names.join(",")), &authority)
+}
+
+fn for_server(names: &str) -> String {
+    format!(
         "basicConstraints = critical, CA:FALSE\n\
         keyUsage = critical, digitalSignature\n\
         extendedKeyUsage = serverAuth\n\
         subjectAltName = {names}"
-    );
-    certificate(
-        directory,
-        "apiserver",
-        "kube-apiserver",
-        &extensions,
-        &["-CA", "ca.crt", "-CAkey", "ca.key"],
     )
 }
 

@@ -1,9 +1,16 @@
-//! Faults of a node's network, made with packet filter rules in the node's own namespace.
+//! Faults of the network, made with packet filter rules in a node's or a database server's own
+//! namespace.
 
 use anyhow::Result;
 
-use crate::layout::{APISERVER, NodeLayout, STORAGE};
+use crate::layout::{APISERVER, DATABASES, DatabaseLayout, NodeLayout, STORAGE};
 use crate::{network, shell};
+
+/// What can be cut off by rules alone.
+const RULED: [From; 3] = [From::Api, From::Storage, From::Database];
+
+/// The rules of a database server that is cut off.
+const DATABASE_TABLE: &str = "tandem-cut";
 
 /// What a node is cut off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -12,6 +19,8 @@ pub enum From {
     Api,
     /// The storage server's address.
     Storage,
+    /// All database servers' addresses.
+    Database,
     /// Everything: the node's cable is unplugged.
     All,
 }
@@ -21,6 +30,7 @@ impl From {
         match self {
             From::Api => Some("tandem-cut-api"),
             From::Storage => Some("tandem-cut-storage"),
+            From::Database => Some("tandem-cut-database"),
             From::All => None,
         }
     }
@@ -38,6 +48,10 @@ impl From {
             From::Storage => {
                 vec![format!("ip daddr {STORAGE}"), format!("ip saddr {STORAGE}")]
             }
+            From::Database => {
+                let range = DATABASES.join("-");
+                vec![format!("ip daddr {range}"), format!("ip saddr {range}")]
+            }
             From::All => Vec::new(),
         }
     }
@@ -46,25 +60,23 @@ impl From {
 /// Cuts the node off; it may be already.
 pub fn cut(node: &NodeLayout, from: From) -> Result<()> {
     match from.table() {
-        Some(table) => filter(node, &ruleset(table, &from.drops())),
+        Some(table) => filter(&node.network(), &ruleset(table, &from.drops())),
         None => network::unplug(node),
     }
 }
 
 /// Undoes every cut.
 pub fn heal(node: &NodeLayout, nodes: u8) -> Result<()> {
-    for table in [From::Api, From::Storage].into_iter().filter_map(From::table) {
-        // Deleting what may not exist is an error; what was just added can be deleted.
-        filter(node, &format!("add table inet {table}; delete table inet {table}"))?;
+    for table in RULED.into_iter().filter_map(From::table) {
+        drop_table(&node.network(), table)?;
     }
     network::plug(node, nodes)
 }
 
 /// What the node is cut off from now.
 pub fn active(node: &NodeLayout) -> Result<Vec<From>> {
-    let mut list = network::command(&node.network(), "nft");
-    let tables = shell::output(list.args(["list", "tables"]))?;
-    let mut cuts: Vec<From> = [From::Api, From::Storage]
+    let tables = tables(&node.network())?;
+    let mut cuts: Vec<From> = RULED
         .into_iter()
         .filter(|from| from.table().is_some_and(|table| tables.contains(table)))
         .collect();
@@ -72,6 +84,33 @@ pub fn active(node: &NodeLayout) -> Result<Vec<From>> {
         cuts.push(From::All);
     }
     Ok(cuts)
+}
+
+/// Cuts a database server off from these nodes and their pods, and from nobody else.
+pub fn cut_database(server: &DatabaseLayout, nodes: &[NodeLayout]) -> Result<()> {
+    let both = |address: String| [format!("ip saddr {address}"), format!("ip daddr {address}")];
+    let addresses = nodes.iter().flat_map(|node| [node.address(), node.pods()]);
+    let drops: Vec<String> = addresses.flat_map(both).collect();
+    filter(&server.network(), &ruleset(DATABASE_TABLE, &drops))
+}
+
+/// Undoes [`cut_database`].
+pub fn heal_database(server: &DatabaseLayout) -> Result<()> {
+    drop_table(&server.network(), DATABASE_TABLE)
+}
+
+/// Whether the database server is cut off from a node.
+pub fn is_database_cut(server: &DatabaseLayout) -> Result<bool> {
+    Ok(tables(&server.network())?.contains(DATABASE_TABLE))
+}
+
+fn tables(namespace: &str) -> Result<String> {
+    shell::output(network::command(namespace, "nft").args(["list", "tables"]))
+}
+
+/// Deleting what may not exist is an error; what was just added can be deleted.
+fn drop_table(namespace: &str, table: &str) -> Result<()> {
+    filter(namespace, &format!("add table inet {table}; delete table inet {table}"))
 }
 
 /// The node's own packets pass `input` and `output`, its pods' pass `forward`; by then a service's
@@ -90,8 +129,8 @@ fn ruleset(table: &str, drops: &[String]) -> String {
     rules
 }
 
-fn filter(node: &NodeLayout, rules: &str) -> Result<()> {
-    shell::run(network::command(&node.network(), "nft").arg(rules))
+fn filter(namespace: &str, rules: &str) -> Result<()> {
+    shell::run(network::command(namespace, "nft").arg(rules))
 }
 
 #[cfg(test)]

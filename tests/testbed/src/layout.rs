@@ -13,6 +13,8 @@ pub const APISERVER: &str = "172.30.0.1";
 pub const STORAGE: &str = "172.30.0.2";
 /// CoreDNS has an address of its own, so that cutting off the API server leaves DNS alone.
 pub const DNS: &str = "172.30.0.3";
+/// The first and the last address for database servers.
+pub const DATABASES: [&str; 2] = ["172.30.0.101", "172.30.0.199"];
 /// The address of the DNS service that pods are given.
 pub const DNS_SERVICE: &str = "10.96.0.10";
 /// Addresses of services; the API server's own service is the first.
@@ -93,6 +95,16 @@ impl Layout {
         self.root().join("volumes")
     }
 
+    /// The database servers' directories, by number.
+    pub fn databases(&self) -> PathBuf {
+        self.root().join("databases")
+    }
+
+    /// The layout of database server `number`, counted from 1.
+    pub fn database(&self, number: u8) -> DatabaseLayout {
+        DatabaseLayout { bed: self.clone(), number }
+    }
+
     /// The layout of node `number`, counted from 1.
     pub fn node(&self, number: u8) -> NodeLayout {
         NodeLayout { bed: self.clone(), number }
@@ -160,6 +172,60 @@ impl NodeLayout {
     /// The socket of the node's container runtime.
     pub fn containerd_socket(&self) -> PathBuf {
         self.disk().join("containerd.sock")
+    }
+}
+
+/// The names, addresses and paths of one database server.
+#[derive(Clone, Debug)]
+pub struct DatabaseLayout {
+    bed: Layout,
+    number: u8,
+}
+
+impl DatabaseLayout {
+    /// The bed the server belongs to.
+    pub fn bed(&self) -> &Layout {
+        &self.bed
+    }
+
+    /// What its process, network namespace and control group are called within the bed.
+    pub fn part(&self) -> String {
+        format!("d{}", self.number)
+    }
+
+    /// The server's address on the control plane's bridge.
+    pub fn address(&self) -> String {
+        format!("172.30.0.{}", 100 + self.number)
+    }
+
+    /// The server's hardware address, of those that anybody may use.
+    pub fn hardware_address(&self) -> String {
+        format!("02:00:00:00:00:{:02x}", self.number)
+    }
+
+    /// The server's network namespace.
+    pub fn network(&self) -> String {
+        format!("{}-{}", self.bed.name, self.part())
+    }
+
+    /// The end of the server's cable at the control plane's bridge.
+    pub fn cable(&self) -> String {
+        format!("vethd{}", self.number)
+    }
+
+    /// The control group of the server's processes.
+    pub fn cgroup(&self) -> String {
+        self.network()
+    }
+
+    /// Everything the server keeps, and its Unix socket.
+    pub fn directory(&self) -> PathBuf {
+        self.bed.databases().join(self.number.to_string())
+    }
+
+    /// Its data.
+    pub fn data(&self) -> PathBuf {
+        self.directory().join("data")
     }
 }
 

@@ -1,5 +1,7 @@
 //! The test bed's command.
 
+mod database_command;
+
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -7,6 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use database_command::DatabaseAction;
 use testbed::layout::Layout;
 use testbed::{Bed, COMPONENTS, Component, DEFAULT_NAME, From, Options, State};
 
@@ -61,6 +64,9 @@ enum Action {
     /// Stop, start, freeze or thaw a part of the control plane.
     #[command(subcommand)]
     Component(ComponentAction),
+    /// Make, stop, start, freeze, thaw or cut off a database server.
+    #[command(subcommand)]
+    Database(DatabaseAction),
     /// Make what is missing of the images and import them on every node that is on.
     Images {
         /// The operator's static binary, for its image.
@@ -133,6 +139,7 @@ fn run(Arguments { name, action }: Arguments) -> Result<()> {
         Action::Helm { arguments } => become_it(Bed::open(&name)?.helm_command(), arguments),
         Action::Node(action) => change_node(&Bed::open(&name)?, &action),
         Action::Component(action) => change_component(&Bed::open(&name)?, &action),
+        Action::Database(action) => database_command::carry_out(&Bed::open(&name)?, action),
         Action::Images { tandem } => {
             for image in Bed::open(&name)?.refresh_images(tandem.as_deref())? {
                 println!("{}", image.name);
@@ -173,12 +180,14 @@ fn change_component(bed: &Bed, action: &ComponentAction) -> Result<()> {
 fn status(bed: &Bed) -> Result<String> {
     let mut text = format!("bed {}\n", bed.name());
     for component in COMPONENTS {
-        let state = match bed.component(component).state()? {
-            State::Running => "running",
-            State::Frozen => "frozen",
-            State::Gone => "stopped",
-        };
+        let state = in_words(bed.component(component).state()?);
         writeln!(text, "  {:<20}{state}", component.name())?;
+    }
+    for server in bed.databases()? {
+        let state = in_words(server.state()?);
+        let cut = if server.is_cut()? { ", cut off" } else { "" };
+        let kind = server.kind().name();
+        writeln!(text, "  database {:<11}{kind}, {state}{cut}", server.name())?;
     }
     let ready_nodes = bed.ready_nodes().unwrap_or_default();
     for node in bed.nodes() {
@@ -197,4 +206,12 @@ fn status(bed: &Bed) -> Result<String> {
         writeln!(text, "  node {:<15}on, {ready}{cuts}", node.name())?;
     }
     Ok(text)
+}
+
+fn in_words(state: State) -> &'static str {
+    match state {
+        State::Running => "running",
+        State::Frozen => "frozen",
+        State::Gone => "stopped",
+    }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use crate::layout::{APISERVER, DNS, Layout, NodeLayout, SERVICES, STORAGE};
+use crate::layout::{APISERVER, DNS, DatabaseLayout, Layout, NodeLayout, SERVICES, STORAGE};
 use crate::shell;
 
 const DIRECTORY: &str = "/run/netns";
@@ -68,36 +68,42 @@ pub fn ensure_control_plane(layout: &Layout) -> Result<()> {
 
 /// Makes the node's namespace, its cable to the bridge, and the routes, unless they are there.
 pub fn ensure_node(node: &NodeLayout, nodes: u8) -> Result<()> {
-    let (namespace, control_plane) = (node.network(), node.bed().network());
-    ensure_namespace(&namespace)?;
-    if !link_exists(&namespace, "eth0")? {
-        ip(
-            &control_plane,
-            &[
-                "link",
-                "add",
-                &node.cable(),
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "eth0",
-                "netns",
-                &namespace,
-            ],
-        )?;
-    }
-    ip(&control_plane, &["link", "set", &node.cable(), "master", BRIDGE, "up"])?;
-    ip(&namespace, &["addr", "replace", &format!("{}/24", node.address()), "dev", "eth0"])?;
-    ip(&namespace, &["link", "set", "eth0", "up"])?;
-    ip(&namespace, &["route", "replace", "default", "via", APISERVER])?;
+    let (namespace, bed) = (node.network(), node.bed());
+    ensure_cable(bed, &namespace, &node.cable(), &node.address())?;
     setting(&namespace, "ipv4/ip_forward", "1")?;
-    ip(&control_plane, &["route", "replace", &node.pods(), "via", &node.address()])?;
-    for other in (1..=nodes).filter(|number| *number != node.number()) {
-        let other = node.bed().node(other);
-        ip(&namespace, &["route", "replace", &other.pods(), "via", &other.address()])?;
+    ip(&bed.network(), &["route", "replace", &node.pods(), "via", &node.address()])?;
+    let others = (1..=nodes).filter(|number| *number != node.number());
+    ensure_pods(&namespace, others.map(|number| bed.node(number)))
+}
+
+/// Makes the database server's namespace, its cable to the bridge, and the routes to the pods of so
+/// many nodes, unless they are there.
+pub fn ensure_database(server: &DatabaseLayout, nodes: u8) -> Result<()> {
+    let (namespace, bed) = (server.network(), server.bed());
+    ensure_cable(bed, &namespace, &server.cable(), &server.address())?;
+    // Nodes remember the hardware address of an earlier server in the same place.
+    ip(&namespace, &["link", "set", "eth0", "address", &server.hardware_address()])?;
+    ensure_pods(&namespace, (1..=nodes).map(|number| bed.node(number)))
+}
+
+fn ensure_cable(bed: &Layout, namespace: &str, cable: &str, address: &str) -> Result<()> {
+    let control_plane = bed.network();
+    ensure_namespace(namespace)?;
+    if !link_exists(namespace, "eth0")? {
+        let far_end = ["type", "veth", "peer", "name", "eth0", "netns", namespace];
+        ip(&control_plane, &[&["link", "add", cable], &far_end[..]].concat())?;
     }
-    Ok(())
+    ip(&control_plane, &["link", "set", cable, "master", BRIDGE, "up"])?;
+    ip(namespace, &["addr", "replace", &format!("{address}/24"), "dev", "eth0"])?;
+    ip(namespace, &["link", "set", "eth0", "up"])?;
+    ip(namespace, &["route", "replace", "default", "via", APISERVER])
+}
+
+/// Routes to the pods of these nodes.
+fn ensure_pods(namespace: &str, mut nodes: impl Iterator<Item = NodeLayout>) -> Result<()> {
+    nodes.try_for_each(|node| {
+        ip(namespace, &["route", "replace", &node.pods(), "via", &node.address()])
+    })
 }
 
 /// Unplugs the node's cable. The far end is taken: the node keeps its routes and only loses the

@@ -11,15 +11,21 @@ use crate::cache::Cache;
 use crate::{progress, shell};
 
 /// What a bed needs.
-pub const NEEDED: [&str; 9] = [
+pub const NEEDED: [&str; 13] = [
     "conntrack",
     "containerd",
     "containernetworking-plugins",
     "etcd-server",
     "iproute2",
+    // Loaded into a broker whose clock is to be wrong.
+    "libfaketime",
+    // The server without the service, the account and the data that `mariadb-server` makes.
+    "mariadb-client-core",
+    "mariadb-server-core",
     "mmdebstrap",
     "nftables",
     "openssl",
+    "postgresql",
     "runc",
 ];
 

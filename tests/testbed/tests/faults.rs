@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use testbed::layout::{APISERVER, DNS, STORAGE};
-use testbed::{Bed, Component, From, Options, PodProcess, images, network, shell, wait};
+use testbed::{
+    Bed, Component, DatabaseKind, From, Options, PodProcess, State, images, network, shell, wait,
+};
 
 const NAME: &str = "faults";
 const STORAGE_PORT: u16 = 2049;
@@ -36,6 +38,8 @@ fn faults_do_what_they_say() {
     cut_from_storage(&bed);
     cut_from_api(&bed);
     cut_from_everything(&bed);
+    databases(&bed, DatabaseKind::Postgresql);
+    databases(&bed, DatabaseKind::Mariadb);
     power_loss(&bed);
     control_plane_faults(&bed);
     bed.down().unwrap();
@@ -91,6 +95,43 @@ fn cut_from_everything(bed: &Bed) {
     node.heal().unwrap();
     assert!(node.cuts().unwrap().is_empty());
     assert!(reaches(bed, 2, API_SERVICE));
+}
+
+fn databases(bed: &Bed, kind: DatabaseKind) {
+    let server = bed.database(kind, kind.name()).unwrap();
+    let address = server.address();
+    let at = (address.as_str(), kind.port());
+    server.create("orders", "it's").unwrap();
+    server.sql("orders", "CREATE TABLE kept (n INT)").unwrap();
+    server.sql("orders", "INSERT INTO kept VALUES (42)").unwrap();
+    let kept = || server.sql("orders", "SELECT n FROM kept").unwrap();
+    server.restart().unwrap();
+    assert_eq!(kept(), "42\n", "commits survive the server's end");
+    assert_eq!(bed.database(kind, kind.name()).unwrap().address(), address);
+    assert_eq!(kept(), "42\n", "a server that runs is left as it is");
+
+    server.cut_from(&[1]).unwrap();
+    assert!(!reaches(bed, 1, at) && reaches(bed, 2, at));
+    assert!(server.is_cut().unwrap());
+    server.cut().unwrap();
+    assert!(!reaches(bed, 1, at) && !reaches(bed, 2, at));
+    server.heal().unwrap();
+    assert!(!server.is_cut().unwrap());
+    let node = bed.node(1).unwrap();
+    node.cut(From::Database).unwrap();
+    assert_eq!(node.cuts().unwrap(), [From::Database]);
+    assert!(!reaches(bed, 1, at) && reaches(bed, 2, at));
+    node.heal().unwrap();
+    assert!(reaches(bed, 1, at));
+
+    server.freeze().unwrap();
+    assert_eq!(server.state().unwrap(), State::Frozen);
+    server.thaw().unwrap();
+    assert_eq!(kept(), "42\n");
+    server.stop().unwrap();
+    assert_eq!(server.state().unwrap(), State::Gone);
+    server.remove().unwrap();
+    assert!(bed.known_database(kind.name()).is_err());
 }
 
 fn power_loss(bed: &Bed) {

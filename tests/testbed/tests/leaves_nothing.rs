@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testbed::{Bed, Options, Process, wait};
+use testbed::{Bed, DatabaseKind, Options, Process, wait};
 
 const NAME: &str = "leaves-nothing";
 
@@ -49,6 +49,7 @@ fn down_leaves_nothing_even_after_a_crash() {
 
     let bed = Bed::up(&options()).unwrap();
     run_pod(&bed);
+    bed.database(DatabaseKind::Postgresql, "db").unwrap();
     let living = living();
     assert!(living.processes.len() > 10, "only {} processes", living.processes.len());
     bed.down().unwrap();
@@ -60,9 +61,12 @@ fn down_leaves_nothing_even_after_a_crash() {
 
     let bed = Bed::up(&options()).unwrap();
     run_pod(&bed);
+    bed.database(DatabaseKind::Postgresql, "db").unwrap();
     kill_parts(&bed);
     let bed_again = Bed::up(&options()).unwrap();
     await_pod(&bed_again);
+    assert!(bed_again.databases().unwrap().is_empty(), "they are made on demand");
+    bed_again.database(DatabaseKind::Mariadb, "db").unwrap();
     kill_parts(&bed);
     // As if it had been killed while it came up.
     fs::remove_file(bed.layout().root().join("bed.json")).unwrap();
@@ -97,9 +101,9 @@ fn await_pod(bed: &Bed) {
     .unwrap();
 }
 
-/// One part of the control plane, and the process that holds the node.
+/// One part of the control plane, the process that holds the node, and a database's first process.
 fn kill_parts(bed: &Bed) {
-    for part in ["etcd", "n1"] {
+    for part in ["etcd", "n1", "d1"] {
         let process = Process::load(&bed.layout().process_record(part)).unwrap().unwrap();
         process.signal(Signal::SIGKILL).unwrap();
     }

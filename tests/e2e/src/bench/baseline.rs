@@ -23,18 +23,26 @@ use super::{
     prober::{self, Prober},
     service_address, settle,
 };
-use crate::{Address, Group, Lab, TestClient, lab::project, objects, wait};
+use crate::{
+    Address, Group, Lab, Product, Server, Store, TestClient, lab::project, objects,
+    store::GroupDatabase, wait,
+};
 
 /// The hand-made pair's name in the results.
 pub const STOCK: &str = "baseline-stock-pair";
+/// The hand-made pair's with a database.
+pub const STOCK_LEASE: &str = "baseline-stock-lease";
 /// The single broker's.
 pub const SINGLE: &str = "baseline-single";
 
 /// How often a broker with stock settings tries the lock. Kills are spread evenly over this time:
 /// a kill just before an attempt is lucky.
 const STOCK_POLL: Duration = Duration::from_secs(10);
-/// What a broker logs while it waits for the lock.
-const WAITS: &str = "is now in slave mode waiting a lock to be acquired";
+/// What a broker logs while it waits for the lock of a file, or of a database.
+const WAITS: [&str; 2] = [
+    "is now in slave mode waiting a lock to be acquired",
+    "attempting to acquire exclusive lease to become the master",
+];
 /// The options that Tandem publishes: clients behave alike, only the brokers differ.
 const OF_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
 const OF_LIST: &str =
@@ -54,14 +62,26 @@ struct Baseline<'a> {
 /// # Errors
 /// When a kill cannot be carried out.
 pub async fn stock_pair(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
-    let baseline = Baseline::up(lab, STOCK, "stock-pair.yaml", 2).await?;
-    let mut series = Series::new(STOCK, "sigkill");
+    killed(Baseline::up(lab, STOCK, "stock-pair.yaml", 2).await?, counts).await
+}
+
+/// Measures the hand-made pair with a database: SIGKILL of the master.
+///
+/// # Errors
+/// When a kill cannot be carried out.
+pub async fn stock_lease(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
+    killed(Baseline::up(lab, STOCK_LEASE, "stock-lease-pair.yaml", 2).await?, counts).await
+}
+
+async fn killed(baseline: Baseline<'_>, counts: Counts) -> Result<Vec<Series>> {
+    let name = baseline.name;
+    let mut series = Series::new(name, "sigkill");
     let times = u32::try_from(counts.stock)?;
     for number in 1..=times {
         baseline.refresh().await?;
         sleep(STOCK_POLL * (2 * number - 1) / (2 * times)).await;
         let fault = baseline.kill().await?;
-        note(&format!("{STOCK} sigkill {number}/{times}: {}", fault.line()));
+        note(&format!("{name} sigkill {number}/{times}: {}", fault.line()));
         series.faults.push(fault);
     }
     baseline.await_complete().await?;
@@ -98,9 +118,15 @@ pub async fn single(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
 impl<'a> Baseline<'a> {
     async fn up(lab: &'a Lab, name: &'static str, manifest: &str, pods: usize) -> Result<Self> {
         note(&format!("{name}: bench/baselines/{manifest} and two clients ..."));
-        let mut group = Group::prepare(lab, &format!("bench-{name}")).await?;
+        let store =
+            if name == STOCK_LEASE { Store::Database(Product::PostgreSql) } else { Store::File };
+        let namespace = format!("bench-{name}");
+        let mut group = Group::prepare_on(lab, &namespace, store, Server::Own).await?;
         "amq".clone_into(&mut group.name);
         group.add_volume("amq-store").await?;
+        if let Some(database) = &group.database {
+            objects::apply(&lab.client, &access(&group, database)).await?;
+        }
         for mut object in manifests(manifest)? {
             object["metadata"]["namespace"] = json!(group.namespace);
             objects::apply(&lab.client, &object).await?;
@@ -187,7 +213,7 @@ impl<'a> Baseline<'a> {
 
     async fn waits(&self, pod: &str) -> Result<bool> {
         let log = self.group.pods().logs(pod, &LogParams::default()).await?;
-        Ok(log.contains(WAITS))
+        Ok(WAITS.iter().any(|line| log.contains(line)))
     }
 
     /// Kills the master and waits until the clients go on.
@@ -228,6 +254,20 @@ fn manifests(file: &str) -> Result<Vec<Value>> {
     serde_saphyr::from_multiple(&text).with_context(|| path.display().to_string())
 }
 
+/// What the brokers need to get at their database.
+fn access(group: &Group<'_>, database: &GroupDatabase) -> Value {
+    let (host, name) = (database.server.address(), &database.name);
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "amq-database", "namespace": group.namespace},
+        "stringData": {
+            "url": format!("jdbc:postgresql://{host}/{name}"),
+            "username": name,
+            "password": database.password
+        }
+    })
+}
+
 /// The clients send a name and a password; these brokers ask for none.
 fn credentials(group: &Group<'_>) -> Value {
     json!({
@@ -253,7 +293,9 @@ mod tests {
 
     #[test]
     fn the_baselines_manifests_are_whole() {
-        for (file, replicas) in [("stock-pair.yaml", 2), ("single.yaml", 1)] {
+        for (file, replicas) in
+            [("stock-pair.yaml", 2), ("stock-lease-pair.yaml", 2), ("single.yaml", 1)]
+        {
             let objects = manifests(file).unwrap();
             let set = objects.iter().find(|object| object["kind"] == "StatefulSet").unwrap();
             assert_eq!(set["spec"]["replicas"], replicas, "{file}");

@@ -1,9 +1,11 @@
-//! Tandem's own group: Classic brokers on a shared volume with a file lock.
+//! Tandem's own groups of Classic brokers: on a shared volume with a file lock, in a database, and on
+//! a volume with the lock in a database.
 
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use tandem::broker::report::PromotionReport;
 use tokio::time::sleep;
 
@@ -11,11 +13,24 @@ use super::{
     Counts, FORGET_ADDRESSES, LIMIT, clear, figures::Fault, note, prober::Prober, service_address,
     settle,
 };
-use crate::{Group, Lab, TestClient, bench::figures::Series, wait};
+use crate::{Group, Lab, Product, Server, Store, TestClient, bench::figures::Series, wait};
 
-/// The group's name in the results.
-pub const GROUP: &str = "classic-file";
-const NAMESPACE: &str = "bench-classic-file";
+/// The group's name in the results: messages and lock on a volume.
+pub const FILE: &str = "classic-file";
+/// Both in a database.
+pub const DATABASE: &str = "classic-database";
+/// Messages on a volume, the lock in a database.
+pub const VOLUME_WITH_LEASE: &str = "classic-volume-dblock";
+/// All of them.
+pub const GROUPS: [&str; 3] = [FILE, DATABASE, VOLUME_WITH_LEASE];
+
+fn store(name: &str) -> Store {
+    match name {
+        DATABASE => Store::Database(Product::PostgreSql),
+        VOLUME_WITH_LEASE => Store::VolumeWithLease(Product::PostgreSql),
+        _ => Store::File,
+    }
+}
 
 /// What is done to a master.
 #[derive(Clone, Copy)]
@@ -44,13 +59,13 @@ impl Kind {
     }
 }
 
-/// Measures every fault.
+/// Measures every fault at the group of that name.
 ///
 /// # Errors
 /// When a fault cannot be carried out.
-pub async fn measure(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
-    note(&format!("{GROUP}: a pair of brokers and two clients ..."));
-    let group = Group::up(lab, NAMESPACE).await?;
+pub async fn measure(lab: &Lab, name: &'static str, counts: Counts) -> Result<Vec<Series>> {
+    note(&format!("{name}: a pair of brokers and two clients ..."));
+    let group = prepare(lab, name).await?;
     let clients = TestClient::start_both(&group).await?;
     let service = service_address(&group).await?;
     let mut accounts = Vec::new();
@@ -58,10 +73,10 @@ pub async fn measure(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
     let faults =
         [(Kind::Kill, counts.kills), (Kind::Delete, counts.deletions), (Kind::Stop, counts.stops)];
     for (kind, times) in faults.into_iter().filter(|(_, times)| *times > 0) {
-        let mut series = Series::new(GROUP, kind.name());
+        let mut series = Series::new(name, kind.name());
         for number in 1..=times {
             let fault = one(&group, &clients, service, kind).await?;
-            note(&format!("{GROUP} {} {number}/{times}: {}", kind.name(), fault.line()));
+            note(&format!("{name} {} {number}/{times}: {}", kind.name(), fault.line()));
             series.faults.push(fault);
             group.await_complete().await?;
             if matches!(kind, Kind::Delete) {
@@ -73,6 +88,15 @@ pub async fn measure(lab: &Lab, counts: Counts) -> Result<Vec<Series>> {
     }
     clear(group).await?;
     Ok(all)
+}
+
+/// No witness writes into its database: what it costs is not ours.
+async fn prepare<'a>(lab: &'a Lab, name: &str) -> Result<Group<'a>> {
+    let namespace = format!("bench-{name}");
+    let group = Group::prepare_on(lab, &namespace, store(name), Server::Own).await?;
+    group.apply(&json!({})).await?;
+    group.await_complete().await?;
+    Ok(group)
 }
 
 /// One fault. Directions alternate by themselves: the other pod takes over.

@@ -153,17 +153,35 @@ pub fn json(runs: &[Run]) -> Value {
     json!({"schema": 1, "runs": runs.iter().map(Run::json).collect::<Vec<_>>()})
 }
 
-/// How many times as long as Tandem's the median failover of the hand-made pair takes, by path.
-pub fn ratios(runs: &[Run]) -> Vec<(Address, f64)> {
+/// What people build by hand, and what Tandem has in its place.
+const COMPARED: [(&str, &str); 2] =
+    [("baseline-stock-pair", "classic-file"), ("baseline-stock-lease", "classic-database")];
+
+/// How many times as long as Tandem's the median failover of a hand-made pair takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The hand-made pair.
+    pub of: &'static str,
+    /// Tandem's group.
+    pub to: &'static str,
+    /// The clients' path.
+    pub path: Address,
+    /// How many times.
+    pub times: f64,
+}
+
+/// The ratios of all that was measured.
+pub fn ratios(runs: &[Run]) -> Vec<Ratio> {
     let median = |group: &str, path: Address| {
         let same = |run: &&Run| run.group == group && run.fault == "sigkill" && run.path == path;
         runs.iter().find(same).and_then(|run| run.percentile(50))
     };
-    let ratio = |path: Address| {
-        let (stock, own) = (median("baseline-stock-pair", path)?, median("classic-file", path)?);
-        Some((path, thousandths(stock) / thousandths(own)))
+    let ratio = |of: &'static str, to: &'static str, path: Address| {
+        let (hand_made, own) = (median(of, path)?, median(to, path)?);
+        Some(Ratio { of, to, path, times: thousandths(hand_made) / thousandths(own) })
     };
-    Address::ALL.into_iter().filter_map(ratio).collect()
+    let pairs = COMPARED.iter().flat_map(|(of, to)| Address::ALL.map(|path| (*of, *to, path)));
+    pairs.filter_map(|(of, to, path)| ratio(of, to, path)).collect()
 }
 
 /// Milliseconds as seconds.
@@ -230,6 +248,7 @@ pub(crate) mod tests {
         let mut runs = series("classic-file", &[500]).runs();
         assert!(ratios(&runs).is_empty());
         runs.extend(series("baseline-stock-pair", &[6000, 7000, 5000]).runs());
-        assert_eq!(ratios(&runs), [(Address::Service, 12.0), (Address::List, 12.0)]);
+        let (of, to, times) = ("baseline-stock-pair", "classic-file", 12.0);
+        assert_eq!(ratios(&runs), Address::ALL.map(|path| Ratio { of, to, path, times }));
     }
 }

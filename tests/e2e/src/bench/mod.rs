@@ -36,7 +36,7 @@ pub struct Counts {
     pub deletions: usize,
     /// SIGSTOP of a master.
     pub stops: usize,
-    /// SIGKILL of the hand-made pair's master.
+    /// SIGKILL of a hand-made pair's master.
     pub stock: usize,
     /// Pairs of SIGKILLs of a single broker.
     pub single: usize,

@@ -26,9 +26,9 @@ pub fn failover(runs: &[Run]) -> String {
     let mut text = aligned(&rows, 3);
     text += "Times in ms from the fault; percentiles by nearest rank. lock, greeting, record, \
              service: medians.\nservice-greeting: p95 of the Service's switch after the greeting.\n";
-    let ratios = ratios(runs).into_iter().map(|(path, ratio)| {
-        let path = path.as_str();
-        format!("{path}: p50 of the hand-made pair is {ratio:.1} times that of classic-file\n")
+    let ratios = ratios(runs).into_iter().map(|ratio| {
+        let (path, of, to, times) = (ratio.path.as_str(), ratio.of, ratio.to, ratio.times);
+        format!("{path}: p50 of {of} is {times:.1} times that of {to}\n")
     });
     text.extend(ratios);
     text
@@ -98,7 +98,7 @@ mod tests {
         let cells: Vec<_> = own.split_whitespace().collect();
         assert_eq!(cells[1..10], ["sigkill", "service", "2", "700", "900", "900", "100", "0", "1"]);
         assert_eq!(cells[10..], ["-", "650", "-", "680", "30"]);
-        assert!(text.contains("service: p50 of the hand-made pair is 10.0 times"), "{text}");
+        assert!(text.contains("service: p50 of baseline-stock-pair is 10.0 times"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, builder::PossibleValuesParser};
 use e2e::{
     Lab,
     bench::{
@@ -29,7 +29,7 @@ struct Options {
     /// Masters frozen by SIGSTOP.
     #[arg(long, default_value_t = 3)]
     stops: usize,
-    /// SIGKILLs of the hand-made pair's master.
+    /// SIGKILLs of a hand-made pair's master.
     #[arg(long, default_value_t = 8)]
     stock: usize,
     /// Single brokers killed, each twice.
@@ -38,8 +38,8 @@ struct Options {
     /// Groups of brokers for the footprint.
     #[arg(long, default_value_t = 10)]
     clusters: usize,
-    /// Only this group: classic-file, baseline-stock-pair, baseline-single or footprint.
-    #[arg(long, value_parser = [classic::GROUP, baseline::STOCK, baseline::SINGLE, cost::GROUP])]
+    /// Only this group.
+    #[arg(long, value_parser = PossibleValuesParser::new(groups().chain([cost::GROUP])))]
     only: Option<String>,
     /// Where the results go.
     #[arg(long, default_value = "target/bench")]
@@ -93,14 +93,15 @@ async fn failover(lab: &Lab, options: &Options) -> Result<Vec<Run>> {
         single: options.single,
     };
     let mut runs = Vec::new();
-    for group in [classic::GROUP, baseline::STOCK, baseline::SINGLE] {
+    for group in groups() {
         if !wanted(options, group) {
             continue;
         }
         let series = match group {
-            classic::GROUP => classic::measure(lab, counts).await?,
             baseline::STOCK => baseline::stock_pair(lab, counts).await?,
-            _ => baseline::single(lab, counts).await?,
+            baseline::STOCK_LEASE => baseline::stock_lease(lab, counts).await?,
+            baseline::SINGLE => baseline::single(lab, counts).await?,
+            _ => classic::measure(lab, group, counts).await?,
         };
         runs.extend(series.iter().flat_map(figures::Series::runs));
         write(&options.out, "failover.json", &pretty(&figures::json(&runs))?)?;
@@ -111,6 +112,12 @@ async fn failover(lab: &Lab, options: &Options) -> Result<Vec<Run>> {
         println!("{0}/failover.json, {0}/failover.svg", options.out.display());
     }
     Ok(runs)
+}
+
+/// All groups whose failover is measured, in this order.
+fn groups() -> impl Iterator<Item = &'static str> {
+    let baselines = [baseline::STOCK, baseline::STOCK_LEASE, baseline::SINGLE];
+    classic::GROUPS.into_iter().chain(baselines)
 }
 
 fn wanted(options: &Options, group: &str) -> bool {

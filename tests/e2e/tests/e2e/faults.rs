@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Group, Lab, TestClient, group::now_millis, lab::SYSTEM, wait};
+use e2e::{Group, Lab, Server, Store, TestClient, group::now_millis, lab::SYSTEM, wait};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     Api, ResourceExt,
@@ -16,7 +16,7 @@ use testbed::Component;
 use crate::Outcome;
 
 /// A generous ceiling: figures are for `make bench`.
-const CEILING: Duration = Duration::from_secs(60);
+pub const CEILING: Duration = Duration::from_secs(60);
 
 /// How often each fault is placed: once in a short run, more in a full one.
 fn repetitions(short: usize, full: usize) -> usize {
@@ -35,7 +35,7 @@ pub async fn outages(clients: &[TestClient], fault: i64) -> Result<String> {
 
 /// Places a fault at the master and checks that the other pod takes over and that the group is
 /// complete again; tells the outages.
-async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(
+pub async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(
     group: &Group<'_>,
     clients: &[TestClient],
     place: F,
@@ -52,23 +52,23 @@ async fn fault<F: AsyncFnOnce(&str) -> Result<i64>>(
 }
 
 /// SIGKILL of the master's JVM, again and again: directions alternate by themselves.
-pub async fn killed(lab: &Lab) -> Outcome {
-    let group = Group::up(lab, "e2e-killed").await?;
+pub async fn killed(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-killed");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
     let clients = TestClient::start_both(&group).await?;
     let mut text = Vec::new();
     for _ in 0..repetitions(3, 10) {
         let (master, _) = group.await_master(0).await?;
-        let restarts = broker_restarts(&group).await?;
+        let restarts = group.restarts().await?;
         text.push(
             fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGKILL).await)
                 .await?,
         );
         ensure!(
-            broker_restarts(&group).await? == restarts,
+            group.restarts().await? == restarts,
             "a container was restarted: the JVM restarts in place"
         );
-        let killed = group.report(&master).await?;
-        let exit = killed.last_exit.map(|exit| format!("{:?}", exit.reason)).unwrap_or_default();
+        let exit = group.last_exit(&master).await?;
         ensure!(exit == "BrokerCrashed", "{master} tells {exit}");
     }
     let status = group.status().await?;
@@ -83,19 +83,6 @@ pub async fn killed(lab: &Lab) -> Outcome {
     Ok(format!("{}; {account}", text.join("; ")))
 }
 
-async fn broker_restarts(group: &Group<'_>) -> Result<i32> {
-    let pods = group
-        .pods()
-        .list(&kube::api::ListParams::default().labels("app.kubernetes.io/component=broker"))
-        .await?;
-    let restarts = |pod: &k8s_openapi::api::core::v1::Pod| {
-        let statuses =
-            pod.status.clone().unwrap_or_default().container_statuses.unwrap_or_default();
-        statuses.iter().map(|status| status.restart_count).sum::<i32>()
-    };
-    Ok(pods.items.iter().map(restarts).sum())
-}
-
 /// SIGSTOP of the master's JVM: it still holds the lock and still accepts connections.
 pub async fn frozen(lab: &Lab) -> Outcome {
     let group = Group::prepare(lab, "e2e-frozen").await?;
@@ -105,12 +92,7 @@ pub async fn frozen(lab: &Lab) -> Outcome {
     let (master, _) = group.await_master(0).await?;
     let text = fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGSTOP).await)
         .await?;
-    let exit = group
-        .report(&master)
-        .await?
-        .last_exit
-        .map(|exit| format!("{:?}", exit.reason))
-        .unwrap_or_default();
+    let exit = group.last_exit(&master).await?;
     ensure!(exit == "BrokerHung", "{master} tells {exit}");
     let account = group.settle(&clients).await?;
     group.remove().await?;
@@ -134,8 +116,9 @@ pub async fn agent_killed(lab: &Lab) -> Outcome {
 }
 
 /// `kubectl delete pod`, politely and with grace 0.
-pub async fn pod_deleted(lab: &Lab) -> Outcome {
-    let group = Group::up(lab, "e2e-deleted").await?;
+pub async fn pod_deleted(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-deleted");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
     let clients = TestClient::start_both(&group).await?;
     let polite = fault(&group, &clients, async |pod| group.delete_pod(pod, None).await).await?;
     let at_once = fault(&group, &clients, async |pod| group.delete_pod(pod, Some(0)).await).await?;

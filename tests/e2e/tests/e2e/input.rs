@@ -69,7 +69,7 @@ async fn refused_at_admission(group: &Group<'_>) -> Result<usize> {
             .context(format!("{spec} was accepted"))?;
         ensure!(text.contains(words), "{spec}: {text}");
     }
-    let long = Group { lab: group.lab, namespace: group.namespace.clone(), name: "o".repeat(53) };
+    let long = group.namesake(&"o".repeat(53), None);
     let text =
         long.apply(&json!({})).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(text.contains("metadata.name"), "a long name: {text}");

@@ -3,6 +3,9 @@
 //! Runs on the test bed, as root: `make test`. Scenarios run side by side, each in a namespace of
 //! its own; those that stop a part of the control plane run alone.
 
+mod database_faults;
+mod database_input;
+mod databases;
 mod faults;
 mod input;
 mod lifecycle;
@@ -16,7 +19,7 @@ use std::{
     sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
-use e2e::Lab;
+use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tokio::runtime::Runtime;
@@ -27,6 +30,7 @@ const SIDE_BY_SIDE: usize = 3;
 /// What a scenario returns: figures, in words.
 type Outcome = anyhow::Result<String>;
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
+type RunOn = fn(&Lab, Store) -> LocalBoxFuture<'_, Outcome>;
 
 /// Whether a scenario can share the bed with others.
 #[derive(Clone, Copy)]
@@ -43,13 +47,15 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
     ("every_protocol_works_and_nobody_is_anonymous", Company::Beside, |lab| {
         lifecycle::protocols(lab).boxed_local()
     }),
-    ("master_killed", Company::Beside, |lab| faults::killed(lab).boxed_local()),
+    ("master_killed", Company::Beside, |lab| faults::killed(lab, Store::File).boxed_local()),
     ("master_frozen", Company::Beside, |lab| faults::frozen(lab).boxed_local()),
     ("agent_killed", Company::Beside, |lab| faults::agent_killed(lab).boxed_local()),
     ("pod_deleted_gracefully_and_at_once", Company::Beside, |lab| {
-        faults::pod_deleted(lab).boxed_local()
+        faults::pod_deleted(lab, Store::File).boxed_local()
     }),
-    ("spec_edit_rolls_standby_first", Company::Beside, |lab| rollout::edit(lab).boxed_local()),
+    ("spec_edit_rolls_standby_first", Company::Beside, |lab| {
+        rollout::edit(lab, Store::File).boxed_local()
+    }),
     ("bad_edit_stops_at_the_standby", Company::Beside, |lab| rollout::bad_edit(lab).boxed_local()),
     ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
         record::repaired(lab).boxed_local()
@@ -74,9 +80,148 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
     ("chart_upgrade_restarts_no_broker", Company::Alone, |lab| {
         lifecycle::chart_upgrade(lab).boxed_local()
     }),
-    ("node_lost", Company::Alone, |lab| nodes::lost(lab).boxed_local()),
+    ("node_lost", Company::Alone, |lab| nodes::lost(lab, Store::File).boxed_local()),
     ("node_cut_from_api_server", Company::Alone, |lab| nodes::cut_from_api(lab).boxed_local()),
 ];
+
+/// Where the lock of a scenario with a database is, and the messages.
+#[derive(Clone, Copy)]
+enum Place {
+    Database,
+    Volume,
+}
+
+/// With which databases a scenario runs; in a full run with all of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// PostgreSQL and MariaDB, and in a full run also MySQL's driver.
+    Every,
+    PostgreSql,
+    /// None: it shows nothing new of databases, but might.
+    FullOnly,
+}
+
+/// Every scenario with a database.
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 19] = [
+    ("database_master_killed", Company::Beside, Place::Database, With::Every, |lab, store| {
+        faults::killed(lab, store).boxed_local()
+    }),
+    ("database_master_frozen", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        databases::frozen(lab, store).boxed_local()
+    }),
+    ("database_pod_frozen", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        databases::pod_frozen(lab, store).boxed_local()
+    }),
+    ("database_pod_deleted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        faults::pod_deleted(lab, store).boxed_local()
+    }),
+    ("database_restarted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        database_faults::restarted(lab, store).boxed_local()
+    }),
+    (
+        "database_cut_from_master",
+        Company::Beside,
+        Place::Database,
+        With::PostgreSql,
+        |lab, store| database_faults::cut_from_master(lab, store).boxed_local(),
+    ),
+    ("database_cut_from_all", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        database_faults::cut_from_all(lab, store).boxed_local()
+    }),
+    ("database_slow", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        database_faults::slow(lab, store).boxed_local()
+    }),
+    ("lock_row_deleted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        databases::lock_row_deleted(lab, store).boxed_local()
+    }),
+    ("broker_clock_ahead", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        databases::clock_ahead(lab, store).boxed_local()
+    }),
+    (
+        "database_credentials_rotated",
+        Company::Beside,
+        Place::Database,
+        With::PostgreSql,
+        |lab, store| databases::credentials_rotated(lab, store).boxed_local(),
+    ),
+    (
+        "bad_database_input_is_named",
+        Company::Beside,
+        Place::Database,
+        With::PostgreSql,
+        |lab, store| database_input::bad(lab, store).boxed_local(),
+    ),
+    ("database_spec_edit", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
+        rollout::edit(lab, store).boxed_local()
+    }),
+    (
+        "leased_volume_master_killed",
+        Company::Beside,
+        Place::Volume,
+        With::PostgreSql,
+        |lab, store| faults::killed(lab, store).boxed_local(),
+    ),
+    (
+        "leased_volume_cut_from_master",
+        Company::Beside,
+        Place::Volume,
+        With::PostgreSql,
+        |lab, store| database_faults::cut_from_master(lab, store).boxed_local(),
+    ),
+    ("leased_volume_pod_frozen", Company::Beside, Place::Volume, With::FullOnly, |lab, store| {
+        databases::frozen(lab, store).boxed_local()
+    }),
+    ("leased_volume_pod_deleted", Company::Beside, Place::Volume, With::FullOnly, |lab, store| {
+        faults::pod_deleted(lab, store).boxed_local()
+    }),
+    ("database_node_lost", Company::Alone, Place::Database, With::PostgreSql, |lab, store| {
+        nodes::lost(lab, store).boxed_local()
+    }),
+    ("database_namesake", Company::Alone, Place::Database, With::PostgreSql, |lab, store| {
+        databases::namesake(lab, store).boxed_local()
+    }),
+];
+
+/// Everything that this run does.
+fn scenarios() -> Vec<Scenario> {
+    let full = std::env::var_os("TANDEM_FULL").is_some();
+    let mut all: Vec<Scenario> = Vec::new();
+    for (name, company, run) in SCENARIOS {
+        all.push(Scenario { name: name.to_owned(), company, run: Arc::new(run) });
+    }
+    for (name, company, place, with, run) in ON_DATABASES {
+        for product in products(with, full) {
+            let store = match place {
+                Place::Database => Store::Database(product),
+                Place::Volume => Store::VolumeWithLease(product),
+            };
+            let name = format!("{name}_{}", product.name());
+            all.push(Scenario { name, company, run: Arc::new(move |lab| run(lab, store)) });
+        }
+    }
+    all
+}
+
+fn products(with: With, full: bool) -> Vec<Product> {
+    let all = [Product::PostgreSql, Product::MariaDb, Product::MySql];
+    let wanted = |product: &Product| match (product, with) {
+        (Product::PostgreSql, With::Every | With::PostgreSql) => true,
+        (Product::MariaDb, With::Every) => true,
+        (Product::MySql, With::Every) | (Product::PostgreSql | Product::MariaDb, _) => full,
+        (Product::MySql, _) => false,
+    };
+    all.into_iter().filter(wanted).collect()
+}
+
+/// A scenario's work, with its store in it.
+type Work = dyn for<'a> Fn(&'a Lab) -> LocalBoxFuture<'a, Outcome> + Send + Sync;
+
+/// A scenario to be run.
+struct Scenario {
+    name: String,
+    company: Company,
+    run: Arc<Work>,
+}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -92,18 +237,18 @@ fn main() -> ExitCode {
         }
     }
     let control_plane = Arc::new(RwLock::new(()));
-    let trials = SCENARIOS
-        .iter()
-        .map(|(name, company, run)| {
+    let trials = scenarios()
+        .into_iter()
+        .map(|scenario| {
             let (shared, control_plane) = (Arc::clone(&shared), Arc::clone(&control_plane));
-            Trial::test(*name, move || match company {
+            Trial::test(scenario.name.clone(), move || match scenario.company {
                 Company::Beside => {
                     let _others = control_plane.read().unwrap_or_else(PoisonError::into_inner);
-                    carry_out(name, *run, &shared)
+                    carry_out(&scenario, &shared)
                 }
                 Company::Alone => {
                     let _alone = control_plane.write().unwrap_or_else(PoisonError::into_inner);
-                    carry_out(name, *run, &shared)
+                    carry_out(&scenario, &shared)
                 }
             })
         })
@@ -115,17 +260,19 @@ fn main() -> ExitCode {
 
 /// A bed with Tandem installed; this process moves into its network before it starts any thread.
 fn prepare() -> anyhow::Result<(Lab, Runtime)> {
-    let bed = Lab::enter(testbed::DEFAULT_NAME)?;
+    let name = std::env::var("TANDEM_BED");
+    let bed = Lab::enter(name.as_deref().unwrap_or(testbed::DEFAULT_NAME))?;
     let runtime = Runtime::new()?;
     let lab = runtime.block_on(Lab::open(bed))?;
     testbed::progress::step("installing the chart", || lab.install(&[]))?;
     Ok((lab, runtime))
 }
 
-fn carry_out(name: &str, run: Run, shared: &OnceLock<(Lab, Runtime)>) -> Result<(), Failed> {
+fn carry_out(scenario: &Scenario, shared: &OnceLock<(Lab, Runtime)>) -> Result<(), Failed> {
+    let name = &scenario.name;
     let (lab, runtime) = shared.get().ok_or("there is no bed")?;
     let begun = tokio::time::Instant::now();
-    let outcome = runtime.block_on(run(lab));
+    let outcome = runtime.block_on((scenario.run)(lab));
     let seconds = begun.elapsed().as_secs_f64();
     match outcome {
         Ok(figures) => {

@@ -2,35 +2,33 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use e2e::{Address, Group, Lab, TestClient, group::now_millis, wait};
+use anyhow::{Result, ensure};
+use e2e::{Address, Group, Lab, Server, Store, TestClient, group::now_millis, wait};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use testbed::From;
 
 use crate::Outcome;
 
-/// The number of the node that a pod runs on.
-async fn node_of(group: &Group<'_>, pod: &str) -> Result<u8> {
-    let spec = group.pods().get(pod).await?.spec.context("a pod without spec")?;
-    let name = spec.node_name.context("a pod without node")?;
-    name.trim_start_matches('n').parse().with_context(|| format!("node {name}"))
-}
-
 /// Both kinds of clients, beside the standby: the master's node is about to fail.
-async fn clients_beside_the_standby(group: &Group<'_>, master: &str) -> Result<Vec<TestClient>> {
-    let node = format!("n{}", node_of(group, &group.other(master)).await?);
+pub async fn clients_beside_the_standby(
+    group: &Group<'_>,
+    master: &str,
+) -> Result<Vec<TestClient>> {
+    let node = format!("n{}", group.node_of(&group.other(master)).await?);
     let start = Address::ALL.map(|address| TestClient::start_on(group, address, Some(&node)));
     futures::future::try_join_all(start).await
 }
 
-/// The master's node loses its power. The store's lock is free as soon as the processes are dead,
+/// The master's node loses its power. A file's lock is free as soon as the processes are dead,
 /// because the bed's volume is a directory of one kernel; on network storage its timeout comes first.
-pub async fn lost(lab: &Lab) -> Outcome {
-    let group = Group::up(lab, "e2e-node-lost").await?;
+/// A lease in a database has to run out.
+pub async fn lost(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-node-lost");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
     let (master, epoch) = group.await_master(0).await?;
     let clients = clients_beside_the_standby(&group, &master).await?;
-    let node = lab.bed.node(node_of(&group, &master).await?)?;
+    let node = lab.bed.node(group.node_of(&master).await?)?;
     let at = now_millis();
     node.power_off()?;
     let taken_over = take_over(&group, &clients, &master, epoch, at).await;
@@ -61,7 +59,7 @@ pub async fn cut_from_api(lab: &Lab) -> Outcome {
     let (master, epoch) = group.await_master(0).await?;
     let clients = clients_beside_the_standby(&group, &master).await?;
     let broker = group.process(&master, "java").await?.process.pid();
-    let number = node_of(&group, &master).await?;
+    let number = group.node_of(&master).await?;
     let node = lab.bed.node(number)?;
     node.cut(From::Api)?;
     let noticed = await_node_ready(lab, number, false).await;
@@ -89,7 +87,7 @@ pub async fn cut_from_api(lab: &Lab) -> Outcome {
 }
 
 /// Waits until the API server's view of a node is so.
-async fn await_node_ready(lab: &Lab, number: u8, ready: bool) -> Result<()> {
+pub async fn await_node_ready(lab: &Lab, number: u8, ready: bool) -> Result<()> {
     let nodes: Api<Node> = Api::all(lab.client.clone());
     let name = format!("n{number}");
     wait::until(&format!("{name} Ready={ready}"), Duration::from_secs(180), async || {

@@ -1,20 +1,21 @@
 //! Changes of the spec of a running group.
 
 use anyhow::{Result, ensure};
-use e2e::{Group, Lab, TestClient};
+use e2e::{Group, Lab, Server, Store, TestClient};
 use kube::ResourceExt;
 use serde_json::json;
 
 use crate::Outcome;
 
 /// A pod's uid.
-async fn uid(group: &Group<'_>, pod: &str) -> Result<String> {
+pub async fn uid(group: &Group<'_>, pod: &str) -> Result<String> {
     Ok(group.pods().get(pod).await?.uid().unwrap_or_default())
 }
 
 /// An edit replaces the standby, then the master: one failover, nothing lost.
-pub async fn edit(lab: &Lab) -> Outcome {
-    let group = Group::up(lab, "e2e-rollout").await?;
+pub async fn edit(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-rollout");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
     let clients = TestClient::start_both(&group).await?;
     let (master, epoch) = group.await_master(0).await?;
     let standby = group.other(&master);

@@ -139,6 +139,18 @@ pub fn client(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     })
 }
 
+/// The databases' JDBC drivers, in `/drivers`.
+pub fn drivers(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
+    let pom = project.join("tests/testbed/images/drivers/pom.xml");
+    layer(cache, "drivers", &digest_files(&[&pom])?, "JDBC drivers from Maven Central", |root| {
+        let out = root.with_extension("maven");
+        maven(&pom, &out, jdk)?;
+        create(root)?;
+        fs::rename(out.join("drivers"), root.join("drivers")).context("moving the drivers")?;
+        cache::remove(&out)
+    })
+}
+
 /// What holds a pod's namespaces.
 pub fn pause(cache: &Cache, project: &Path) -> Result<Layer> {
     let source = project.join("tests/testbed/images/pause/pause.c");

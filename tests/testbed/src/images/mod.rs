@@ -21,6 +21,8 @@ pub const PAUSE: &str = "localhost/pause:1";
 pub const CLASSIC: &str = "docker.io/apache/activemq:6.3.1";
 /// The Java test clients of `tests/clients`.
 pub const CLIENT: &str = "localhost/tandem-client:1";
+/// JDBC drivers in `/drivers`, and nothing else.
+pub const DRIVERS: &str = "localhost/tandem-drivers:1";
 /// The operator, with nothing but its binary.
 pub const OPERATOR: &str = "localhost/tandem:dev";
 
@@ -68,6 +70,12 @@ pub fn ensure(request: &Request) -> Result<Vec<Image>> {
             CLIENT,
             &[base, jre, layers::client(&cache, &request.project, &jdk)?],
             &client_config(),
+        )?,
+        image(
+            &cache,
+            DRIVERS,
+            &[layers::drivers(&cache, &request.project, &jdk)?],
+            &Config::default(),
         )?,
     ];
     if let Some(binary) = &request.tandem {
