@@ -27,6 +27,7 @@ fn wait_for_master<'a>(pods: [&'a Pod; 2]) -> &'a Pod {
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -46,6 +47,7 @@ fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_killed_broker_s_lease_is_given_back_within_a_second() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -65,6 +67,7 @@ fn a_killed_broker_s_lease_is_given_back_within_a_second() {
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_frozen_broker_is_killed_before_its_lease_ends() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -84,6 +87,7 @@ fn a_frozen_broker_is_killed_before_its_lease_ends() {
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn without_the_database_brokers_are_dead_before_their_lease_ends_and_start_when_it_is_back() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -117,6 +121,7 @@ fn without_the_database_brokers_are_dead_before_their_lease_ends_and_start_when_
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_wrong_password_starts_no_broker_until_it_is_right() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -133,6 +138,7 @@ fn a_wrong_password_starts_no_broker_until_it_is_right() {
 }
 
 #[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_stolen_lease_costs_the_master_its_life_at_once_and_a_deleted_row_comes_back() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
@@ -150,4 +156,38 @@ fn a_stolen_lease_costs_the_master_its_life_at_once_and_a_deleted_row_comes_back
         assert_eq!(report.last_exit.unwrap().reason, ExitReason::LockLost, "{fault}");
         pod.wait_for(AgentState::Master);
     }
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
+fn a_pod_that_ends_gives_its_lease_back_first() {
+    let (api, database) = (FakeApi::start(), Postgres::start());
+    let group = Group::on_database("lease", &api, &database);
+    let (first, second) = group.master_and_standby();
+    let (holder, ..) = database.lease();
+    let ended = first.end();
+    println!("the pod ended within {ended:?}");
+    assert_ne!(database.lease().0, holder);
+    second.wait_for(AgentState::Master);
+    api.wait_for("the other pod", SOON, |api| api.target() == "lease-1");
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
+fn a_lock_that_only_the_broker_sees_is_known_from_its_log() {
+    let (api, database) = (FakeApi::start(), Postgres::start());
+    database.query(
+        "CREATE TABLE ACTIVEMQ_LOCK(ID BIGINT PRIMARY KEY, TIME BIGINT, BROKER_NAME VARCHAR(250)); \
+         INSERT INTO ACTIVEMQ_LOCK(ID) VALUES (1); \
+         CREATE TABLE ACTIVEMQ_MSGS(ID BIGINT); CREATE TABLE ACTIVEMQ_ACKS(ID BIGINT)",
+    );
+    let group = Group::on_foreign_database("unseen", &api, &database);
+    let (first, second) = group.master_and_standby();
+    assert_eq!(first.report().lock.view, LockView::Mine(Evidence::Log));
+    assert_eq!(second.report().lock.view, LockView::Other);
+    assert_eq!(first.report().database, None);
+    first.inflict(Fault::Kill);
+    api.wait_for("the other pod", SOON, |api| api.target() == "unseen-1");
+    let report = first.wait_for(AgentState::Standby);
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerCrashed);
 }

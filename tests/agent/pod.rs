@@ -44,6 +44,8 @@ pub struct Group {
     kubeconfig: PathBuf,
     /// Port of the database server, if the lock is there.
     database: Option<u16>,
+    /// Whether agents cannot ask it.
+    unseen: bool,
 }
 
 pub struct Pod {
@@ -59,7 +61,7 @@ impl Group {
         fs::create_dir(directory.path().join("store")).unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        Self { name: name.to_owned(), directory, kubeconfig, database: None }
+        Self { name: name.to_owned(), directory, kubeconfig, database: None, unseen: false }
     }
 
     /// A group whose lock is in this database.
@@ -69,6 +71,11 @@ impl Group {
         group.set_password(PASSWORD);
         fs::write(group.directory.path().join("driver.jar"), driver()).unwrap();
         group
+    }
+
+    /// A group whose lock is in this database, but its agents do not speak its language.
+    pub fn on_foreign_database(name: &str, api: &FakeApi, database: &Postgres) -> Self {
+        Self { unseen: true, ..Self::on_database(name, api, database) }
     }
 
     pub fn set_password(&self, password: &str) {
@@ -165,19 +172,23 @@ impl Group {
                 "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
             }});
         };
+        let access = json!({
+            "username": root.join("username"),
+            "password": root.join("password"),
+            "properties": config.join("database.properties"),
+            "driverClass": "org.postgresql.Driver",
+            "driverDirectories": [root],
+            "keystore": null,
+        });
+        if self.unseen {
+            return json!({"unseen": {"leaseMillis": LEASE, "access": access}});
+        }
         json!({"lease": {
             "server": {
                 "kind": "PostgreSQL", "host": "127.0.0.1", "port": port, "name": "postgres",
                 "tls": "off",
             },
-            "access": {
-                "username": root.join("username"),
-                "password": root.join("password"),
-                "properties": config.join("database.properties"),
-                "driverClass": "org.postgresql.Driver",
-                "driverDirectories": [root],
-                "keystore": null,
-            },
+            "access": access,
             "tablePrefix": "",
             "holdsMessages": true,
             "pollMillis": KEEP_ALIVE,
