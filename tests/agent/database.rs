@@ -6,15 +6,15 @@ use tandem::broker::report::{AgentState, Evidence, ExitReason, LockView, Problem
 
 use crate::SOON;
 use crate::api::FakeApi;
-use crate::pod::{Fault, Group, Pod};
-use crate::postgres::Postgres;
+use crate::pod::{Fault, Group, Pod, free_port};
+use crate::postgres::{PASSWORD, Postgres, lease_on};
 
 fn problem(report: &Report) -> Option<ProblemKind> {
     report.database.as_ref().and_then(|database| database.problem.as_ref()).map(|it| it.kind)
 }
 
 /// Waits for one of them to be the master.
-fn wait_for_master<'a>(pods: [&'a Pod; 2]) -> &'a Pod {
+fn wait_for_master(pods: [&Pod; 2]) -> &Pod {
     let end = Instant::now() + SOON;
     loop {
         let masters = pods.iter().find(|pod| pod.report().state == AgentState::Master);
@@ -52,7 +52,7 @@ fn a_killed_broker_s_lease_is_given_back_within_a_second() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
     let (first, _second) = group.master_and_standby();
-    let (holder, ..) = database.lease();
+    let (holder, _) = database.lease();
     let fault = Instant::now();
     first.inflict(Fault::Kill);
     while database.lease().0 == holder {
@@ -72,10 +72,10 @@ fn a_frozen_broker_is_killed_before_its_lease_ends() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
     let (first, _second) = group.master_and_standby();
-    let (holder, ..) = database.lease();
+    let (holder, _) = database.lease();
     first.inflict(Fault::Freeze);
     // Nobody renews it any more, so its end is known until it is given back.
-    let (_, until, _) = database.lease();
+    let (_, until) = database.lease();
     api.wait_for("the other pod", SOON, |api| api.target() == "lease-1");
     let exit = first.wait_for(AgentState::Standby).last_exit.unwrap();
     assert_eq!(exit.reason, ExitReason::LeaseUnproven);
@@ -107,9 +107,9 @@ fn without_the_database_brokers_are_dead_before_their_lease_ends_and_start_when_
         assert!(pod.why_not_ready().contains("no broker is started: "), "{}", pod.why_not_ready());
     }
     // Where no agent looks, so that the row is as its last holder left it.
-    let aside = crate::pod::free_port();
+    let aside = free_port();
     database.start_on(aside);
-    let (_, until, _) = database.lease_on(aside);
+    let (_, until) = lease_on(aside);
     let left = until - exit.at.as_millisecond();
     println!("dead {left} ms before the end of its lease");
     assert!(left > 0);
@@ -132,7 +132,7 @@ fn a_wrong_password_starts_no_broker_until_it_is_right() {
     assert_eq!((report.state, report.child.is_none()), (AgentState::Preflight, true));
     assert!(!report.message.unwrap().contains("wrong\""));
     assert!(pod.why_not_ready().contains("no broker is started: "));
-    group.set_password(crate::postgres::PASSWORD);
+    group.set_password(PASSWORD);
     let report = pod.wait_for(AgentState::Master);
     assert_eq!((report.child.unwrap().restarts, report.last_exit), (0, None));
 }
@@ -164,7 +164,7 @@ fn a_pod_that_ends_gives_its_lease_back_first() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
     let (first, second) = group.master_and_standby();
-    let (holder, ..) = database.lease();
+    let (holder, _) = database.lease();
     let ended = first.end();
     println!("the pod ended within {ended:?}");
     assert_ne!(database.lease().0, holder);
