@@ -21,6 +21,8 @@ enum Command {
     Agent(agent::AgentArgs),
     /// Put this binary on a volume, for the broker's container.
     Install(agent::InstallArgs),
+    /// Put the JDBC drivers of an image on a volume, for the broker's container.
+    InstallDrivers(agent::InstallDriversArgs),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
     /// The agent's helper process.
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Operator(args) => operator::main(args),
         Command::Agent(args) => agent::main(&args),
         Command::Install(args) => agent::install(&args).map(|()| ExitCode::SUCCESS),
+        Command::InstallDrivers(args) => agent::install_drivers(&args).map(|()| ExitCode::SUCCESS),
         Command::Probe(args) => agent::probe(&args).map(|()| ExitCode::SUCCESS),
         Command::Crd => {
             print!("{}", serde_saphyr::to_string(&crd()?)?);

@@ -18,7 +18,7 @@ use support::{
     call::Asked,
     group::{NAMESPACE, Says},
     store::path,
-    world::{SPEC, World},
+    world::{DATABASE, SPEC, World},
 };
 use tandem::operator::{
     OperatorArgs, controller,
@@ -120,6 +120,9 @@ async fn life() -> (Vec<Asked>, Value) {
     world.settle().await;
     world.delete();
     world.settle().await;
+    take(&world);
+    let world = World::with(DATABASE); // names a ConfigMap
+    world.rounds(1).await;
     take(&world);
     (asked, agents)
 }

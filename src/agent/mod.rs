@@ -29,6 +29,7 @@ mod event;
 mod greeter;
 mod helper;
 mod install;
+mod install_drivers;
 mod lease_watch;
 mod lock_watch;
 pub mod machine;
@@ -50,6 +51,7 @@ mod view;
 mod watch;
 
 pub use install::{InstallArgs, install};
+pub use install_drivers::{InstallDriversArgs, install_drivers};
 pub use probe::{ProbeArgs, probe};
 
 /// How long the last log lines may take.

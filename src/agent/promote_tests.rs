@@ -12,7 +12,6 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::api::labels;
-use crate::core::promotion::Pod;
 
 /// What the API server does to one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,18 +158,11 @@ fn fresh() -> Value {
     })
 }
 
+/// Of one family: the fake API server has no slice that would follow the record.
 fn author(ordinal: u8) -> Author {
-    Author {
-        pod: Pod {
-            name: format!("orders-{ordinal}"),
-            namespace: "shop".to_owned(),
-            uid: format!("uid-{ordinal}"),
-            ips: vec![format!("10.0.0.{ordinal}").parse().unwrap()],
-            node: "n1".to_owned(),
-        },
-        cluster: "orders".to_owned(),
-        ports: Vec::new(),
-    }
+    let mut author = promotion::tests::author(ordinal);
+    author.pod.ips.truncate(1);
+    author
 }
 
 fn promoter(api: &FakeApi, ordinal: u8) -> Promoter {

@@ -16,6 +16,8 @@ pub enum Type {
     ServiceConverged,
     /// The spec and what it refers to can be carried out.
     ConfigurationValid,
+    /// A lock in a database is as safe as it should be; only for clusters that have one.
+    StorageLockVerified,
     /// The group is on its way to the spec.
     Progressing,
     /// The operator keeps its hands off.
@@ -91,10 +93,40 @@ pub enum Reason {
     ClaimNotShared,
     /// The claim is not bound to a volume.
     ClaimPending,
-    /// A Secret does not exist or lacks a key.
+    /// A Secret or ConfigMap does not exist or lacks a key.
     SecretMissing,
     /// The API server refused an object.
     ApplyRefused,
+    /// The database elects the master, and refuses writes of any other broker if it holds the messages.
+    LeaseVerified,
+    /// The database does not refuse writes of a broker that has lost its lease.
+    WritesNotFenced,
+    /// A failure of the database may lose commits.
+    CommitsMayBeLost,
+    /// A node's clock and the database's differ.
+    ClockSkew,
+    /// No agent has asked the database yet.
+    NotObserved,
+    /// Agents cannot ask this kind of database.
+    LockNotObservable,
+    /// The database does not answer, or not in time.
+    DatabaseUnreachable,
+    /// The database refuses the user or the password.
+    AuthenticationRefused,
+    /// The database's certificate is not believed, or it does not speak TLS.
+    TlsRefused,
+    /// The database's user lacks a right.
+    RightsMissing,
+    /// There is no such database on the server.
+    DatabaseMissing,
+    /// The JDBC driver is not in the broker's container.
+    DriverMissing,
+    /// The tables are those of another version.
+    TablesMismatch,
+    /// The lock's row is gone, and is being put back.
+    LockRowMissing,
+    /// The database takes no writes.
+    ReadOnly,
     /// The group is as the spec says.
     UpToDate,
     /// The children are being made or changed.
@@ -112,6 +144,22 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What keeps a lock in a database from working.
+    pub const DATABASE_PROBLEMS: [Self; 9] = [
+        Self::DatabaseUnreachable,
+        Self::AuthenticationRefused,
+        Self::TlsRefused,
+        Self::RightsMissing,
+        Self::DatabaseMissing,
+        Self::DriverMissing,
+        Self::TablesMismatch,
+        Self::LockRowMissing,
+        Self::ReadOnly,
+    ];
+    /// What people should know of a lock in a database that works.
+    pub const DATABASE_NOTES: [Self; 3] =
+        [Self::WritesNotFenced, Self::CommitsMayBeLost, Self::ClockSkew];
+
     /// As published, and as a metric label.
     pub fn as_str(self) -> String {
         format!("{self:?}")

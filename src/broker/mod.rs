@@ -1,5 +1,7 @@
 //! What a broker is: how it is configured and started, and what its agent says of it.
 
 pub mod classic;
+pub mod jdbc;
 pub mod report;
 pub mod settings;
+pub mod store;

@@ -1,9 +1,13 @@
 //! Which Events a change of the status is worth.
 
 use crate::api::{
-    conditions::{Truth, Type},
+    conditions::{Reason, Truth, Type},
     v1alpha1::BrokerClusterStatus,
 };
+
+/// The reasons of `Progressing` while pods are replaced, until all are as the spec says. A first start,
+/// and a standby that was away for a moment, have another one.
+const UPDATING: [&str; 3] = ["RollingUpdate", "RolloutWaiting", "RolloutStuck"];
 
 /// Reasons of Events: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,10 +24,32 @@ pub enum EventReason {
     InvalidSpec,
     /// Pods are being replaced.
     UpdateStarted,
-    /// All pods are as the spec says.
+    /// All pods are as the spec says again, after pods were replaced.
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
+    /// What is wrong with the lock in a database: the reason of its condition.
+    Lock(Reason),
+    /// The lock in a database works again.
+    DatabaseRecovered,
+}
+
+impl EventReason {
+    /// As published.
+    pub fn as_str(self) -> String {
+        match self {
+            Self::Lock(reason) => reason.as_str(),
+            Self::MasterElected
+            | Self::FailedOver
+            | Self::StandbyLost
+            | Self::StandbyReady
+            | Self::InvalidSpec
+            | Self::UpdateStarted
+            | Self::UpdateFinished
+            | Self::UpdateStuck
+            | Self::DatabaseRecovered => format!("{self:?}"),
+        }
+    }
 }
 
 /// An Event to publish.
@@ -82,6 +108,7 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
         }
     }
     update(old, new, &mut add);
+    database(old, new, &mut add);
     occurrences
 }
 
@@ -103,8 +130,37 @@ fn update(
     match reason.as_str() {
         "RollingUpdate" => add(EventReason::UpdateStarted, false, message),
         "RolloutStuck" => add(EventReason::UpdateStuck, true, message),
-        "UpToDate" if before.is_some() => add(EventReason::UpdateFinished, false, message),
+        "UpToDate" if before.as_deref().is_some_and(|reason| UPDATING.contains(&reason)) => {
+            add(EventReason::UpdateFinished, false, message);
+        }
         _ => {}
+    }
+}
+
+/// What has become wrong with a lock in a database, or right again. Also the first problem of a new
+/// cluster is told: without its database it has nothing else to tell.
+fn database(
+    old: Option<&BrokerClusterStatus>,
+    new: &BrokerClusterStatus,
+    add: &mut impl FnMut(EventReason, bool, String),
+) {
+    let name = format!("{:?}", Type::StorageLockVerified);
+    let of = |status: &BrokerClusterStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == name)?;
+        Some((condition.reason.clone(), condition.message.clone()))
+    };
+    let before = old.and_then(of).map(|(reason, _)| reason).unwrap_or_default();
+    let Some((reason, message)) = of(new).filter(|(reason, _)| *reason != before) else { return };
+    let is_one = |of: &[Reason], text: &str| of.iter().copied().find(|one| one.as_str() == *text);
+    let failed_before = is_one(&Reason::DATABASE_PROBLEMS, &before).is_some();
+    if let Some(problem) = is_one(&Reason::DATABASE_PROBLEMS, &reason) {
+        return add(EventReason::Lock(problem), true, message);
+    }
+    if failed_before && reason != Reason::NotObserved.as_str() {
+        add(EventReason::DatabaseRecovered, false, message.clone());
+    }
+    if let Some(note) = is_one(&Reason::DATABASE_NOTES, &reason) {
+        add(EventReason::Lock(note), true, message);
     }
 }
 
@@ -121,4 +177,75 @@ fn became(
     let before = old.and_then(of)?; // the first status of a cluster is no change
     let after = of(new)?;
     (after.status == truth.as_str() && before.status != after.status).then_some(after.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::conditions::{Reason, Verdict, merge};
+
+    fn status(type_: Type, truth: impl Into<Truth>, reason: Reason) -> BrokerClusterStatus {
+        let verdict = Verdict::new(type_, truth, reason, "what happens");
+        let conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
+        BrokerClusterStatus { conditions, ..BrokerClusterStatus::default() }
+    }
+
+    /// The reasons of all Events while `Progressing` has these reasons, one after the other.
+    fn while_progressing(reasons: &[Reason]) -> Vec<EventReason> {
+        let mut before = None;
+        let mut told = Vec::new();
+        for reason in reasons {
+            let now = status(Type::Progressing, false, *reason);
+            told.extend(between(before.as_ref(), &now).into_iter().map(|event| event.reason));
+            before = Some(now);
+        }
+        told
+    }
+
+    #[test]
+    fn only_an_update_finishes() {
+        use Reason::{Deploying, RollingUpdate, RolloutStuck, RolloutWaiting, UpToDate};
+        for quiet in [&[UpToDate][..], &[Deploying, UpToDate], &[UpToDate, Deploying, UpToDate]] {
+            assert_eq!(while_progressing(quiet), [], "{quiet:?}");
+        }
+        assert_eq!(
+            while_progressing(&[UpToDate, RollingUpdate, RollingUpdate, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            while_progressing(&[UpToDate, RollingUpdate, RolloutWaiting, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateFinished]
+        );
+        assert_eq!(
+            while_progressing(&[UpToDate, RollingUpdate, RolloutStuck, UpToDate]),
+            [EventReason::UpdateStarted, EventReason::UpdateStuck, EventReason::UpdateFinished]
+        );
+    }
+
+    fn told(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> Vec<(String, bool)> {
+        let all = between(old, new).into_iter();
+        all.map(|occurrence| (occurrence.reason.as_str(), occurrence.warning)).collect()
+    }
+
+    #[test]
+    fn a_database_s_troubles_and_their_end_are_told_once() {
+        let status = |truth, reason| status(Type::StorageLockVerified, truth, reason);
+        let fine = status(Truth::True, Reason::LeaseVerified);
+        let away = status(Truth::False, Reason::DatabaseUnreachable);
+        let refused = status(Truth::False, Reason::AuthenticationRefused);
+        let note = status(Truth::True, Reason::WritesNotFenced);
+        let unseen = status(Truth::Unknown, Reason::NotObserved);
+        let one = |reason: &str, warning| vec![(reason.to_owned(), warning)];
+        assert_eq!(told(None, &away), one("DatabaseUnreachable", true));
+        assert_eq!(told(None, &fine), []);
+        assert_eq!(told(Some(&fine), &away), one("DatabaseUnreachable", true));
+        assert_eq!(told(Some(&away), &away), []);
+        assert_eq!(told(Some(&away), &refused), one("AuthenticationRefused", true));
+        assert_eq!(told(Some(&away), &unseen), []);
+        assert_eq!(told(Some(&away), &fine), one("DatabaseRecovered", false));
+        assert_eq!(told(Some(&fine), &note), one("WritesNotFenced", true));
+        assert_eq!(told(Some(&away), &note).len(), 2);
+    }
 }

@@ -1,8 +1,11 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
 mod changes;
+pub mod credentials;
+mod database;
 pub mod events;
 pub mod lock;
+mod lock_verdict;
 pub mod observed;
 pub mod plan;
 pub mod promotion;

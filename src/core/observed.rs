@@ -22,10 +22,12 @@ pub struct Observed {
     pub record: Option<RecordView>,
     /// EndpointSlices of the client Service that are not the record.
     pub other_slices: Vec<String>,
-    /// The claim of the store.
+    /// The claim of the store, if it has one.
     pub claim: ClaimView,
-    /// Secrets the spec needs that are missing or lack a key, in words.
+    /// Secrets and ConfigMaps the spec needs that are missing or lack a key, in words.
     pub secret_problems: Vec<String>,
+    /// Stands for the content of the database's credentials, if they were seen.
+    pub database_credentials: Option<String>,
     /// Since when the record has not named the proven master, as this process remembers it.
     pub disagreement_since: Option<Timestamp>,
 }
@@ -58,7 +60,7 @@ pub struct PodView {
     pub node: Option<String>,
     /// Its addresses.
     pub addresses: Vec<String>,
-    /// Whether it is being deleted.
+    /// Whether it is being deleted, or the StatefulSet that made it is gone.
     pub terminating: bool,
     /// The value of the role label.
     pub role_label: Option<String>,

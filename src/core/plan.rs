@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     changes::{changed, pinned},
+    credentials::may_make_pods,
     lock::{self, Group, Lock},
     observed::{Observed, PodView},
     rollout::{self, Rollout, Victim},
@@ -95,7 +96,9 @@ pub fn plan(
     wanted.extend(record_manifests(cluster, observed));
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
     let keeps_template = held_back.is_some();
-    wanted.push(stateful_set);
+    if may_make_pods(cluster, observed) {
+        wanted.push(stateful_set);
+    }
     wanted.sort_by_key(|manifest| manifest.kind);
 
     let foreign = foreign(cluster, observed, &wanted);
@@ -143,6 +146,8 @@ fn look_again(
         Group::Dead | Group::InTransit(_) => false,
     };
     match rollout {
+        // No watch tells that a database fails, or that its credentials have changed.
+        _ if converged && cluster.store.database().is_some() => NOW_AND_THEN,
         _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
         // What ends these is mostly announced by a watch; looking is for what is not.
         Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,

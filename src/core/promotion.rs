@@ -164,8 +164,7 @@ pub fn following(slice: &Value, record: &Value, author: &Author) -> Result<Value
     Ok(slice)
 }
 
-/// The record without its endpoint, if it names the author's pod; its annotations stay, because the
-/// next promotion counts on from them.
+/// The record without its endpoint, if it names the author's pod.
 pub fn emptied(record: &Value, author: &Author) -> Result<Option<Value>, RecordError> {
     version(record)?;
     let ours = annotation(record, labels::MASTER_UID) == Some(&author.pod.uid);
@@ -173,9 +172,16 @@ pub fn emptied(record: &Value, author: &Author) -> Result<Option<Value>, RecordE
     if !ours || empty {
         return Ok(None);
     }
+    without_endpoint(record).map(Some)
+}
+
+/// The record leading clients nowhere; its annotations stay, because the next promotion counts on from
+/// them.
+pub fn without_endpoint(record: &Value) -> Result<Value, RecordError> {
+    version(record)?;
     let mut record = record.clone();
     object(&mut record)?.insert("endpoints".to_owned(), json!([]));
-    Ok(Some(record))
+    Ok(record)
 }
 
 /// A record that was deleted, without an endpoint: that comes by the conditional write after it.
@@ -285,4 +291,4 @@ fn family(ip: &IpAddr) -> &'static str {
 
 #[cfg(test)]
 #[path = "promotion_tests.rs"]
-mod tests;
+pub(crate) mod tests;

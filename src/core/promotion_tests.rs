@@ -1,7 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 
-fn author(ordinal: u8) -> Author {
+/// A broker's pod with an address of each family.
+pub(crate) fn author(ordinal: u8) -> Author {
     Author {
         pod: Pod {
             name: format!("orders-{ordinal}"),

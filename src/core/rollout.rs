@@ -200,7 +200,8 @@ pub fn describe(pod: &PodView) -> String {
                 .unwrap_or_default();
             let message =
                 report.message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-            format!("{state}{exit}{message}")
+            let leaving = if pod.terminating { " (the pod is ending)" } else { "" };
+            format!("{state}{leaving}{exit}{message}")
         }
     }
 }

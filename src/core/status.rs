@@ -1,5 +1,5 @@
-//! What is published: made of one pass's findings and, for transition times and the reason of the
-//! last failover, of what was published before.
+//! What is published: made of one pass's findings and, for transition times, the reason of the last
+//! failover and whether an update goes on, of what was published before.
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        conditions::{self, Type},
+        conditions::{self, Reason, Type},
         v1alpha1::{
             BrokerClusterStatus, EndpointStatus, FailoverStatus, LockKind, LockStatus,
             MasterStatus, Protocol, StandbyState, StandbyStatus,
@@ -26,9 +26,10 @@ use crate::{
 /// Options of the published OpenWire list: the client's own defaults would back off to 30 s between
 /// attempts and wait 30 s for a vanished node to answer. A connection to a vanished node ends after two
 /// to three times the inactivity limit: the client's first look after the last message only notes it.
-const OPENWIRE_LIST: &str =
+pub const OPENWIRE_LIST: &str =
     "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
-const OPENWIRE_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
+/// Options of each address in that list.
+pub const OPENWIRE_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
 /// The same for Qpid JMS.
 const AMQP_LIST: &str = "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
 const AMQP_ADDRESS: &str = "?transport.connectTimeout=1000&amqp.idleTimeout=10000";
@@ -52,7 +53,11 @@ pub fn status(
 ) -> BrokerClusterStatus {
     let Outcome { findings, refused } = outcome;
     let old = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let verdicts = verdicts::of_cluster(cluster, observed, findings, refused);
+    let updating = old.iter().any(|condition| {
+        condition.type_ == format!("{:?}", Type::Progressing)
+            && condition.reason == Reason::RollingUpdate.as_str()
+    });
+    let verdicts = verdicts::of_cluster(cluster, observed, findings, refused, updating);
     let waiting = observed.pods.iter().filter(|pod| pod.waits()).count();
     BrokerClusterStatus {
         observed_generation: cluster.generation,
@@ -64,16 +69,21 @@ pub fn status(
         endpoints: endpoints(cluster),
         last_failover: last_failover(observed, previous),
         failovers: observed.record.as_ref().map_or(0, |record| record.failovers),
-        lock: Some(LockStatus {
-            kind: LockKind::File,
-            path: paths::LOCK.to_owned(),
-            holder: match &findings.lock {
-                Lock::Held { by } => Some(by.clone()),
-                Lock::Free | Lock::Disputed(_) | Lock::Unknown(_) => None,
-            },
-        }),
+        lock: Some(lock_status(cluster, findings)),
         conditions: conditions::merge(old, &verdicts, cluster.generation, now),
     }
+}
+
+fn lock_status(cluster: &ValidCluster, findings: &Findings) -> LockStatus {
+    let (kind, path) = match cluster.store.database() {
+        Some(database) => (LockKind::Lease, database.lock_place()),
+        None => (LockKind::File, paths::LOCK.to_owned()),
+    };
+    let holder = match &findings.lock {
+        Lock::Held { by } => Some(by.clone()),
+        Lock::Free | Lock::Disputed(_) | Lock::Unknown(_) => None,
+    };
+    LockStatus { kind, path, holder }
 }
 
 /// The status of a cluster whose spec is wrong: what was there, with one condition changed.

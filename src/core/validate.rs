@@ -9,13 +9,18 @@ use crate::{
     api::{
         names::ClusterName,
         v1alpha1::{
-            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, QuantityValue, VERSIONS, amount,
+            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, Lock, QuantityValue,
+            VERSIONS, amount,
         },
     },
-    broker::classic::{
-        fragment::{self, Fragment},
-        launch, paths,
+    broker::{
+        classic::{
+            fragment::{self, Fragment},
+            launch, paths,
+        },
+        store::Store,
     },
+    core::database,
 };
 
 /// Names of environment variables that the agent relies on.
@@ -24,6 +29,8 @@ pub const RESERVED_ENV: [&str; 5] =
 /// Names of volumes that every broker pod has.
 pub const RESERVED_VOLUMES: [&str; 7] =
     ["store", "config", "agent", "login", "scratch", "admin", "users"];
+/// Names of further volumes of pods with a database.
+pub const DATABASE_VOLUMES: [&str; 3] = ["database", "database-ca", "drivers"];
 
 /// A cluster that can be built.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +43,8 @@ pub struct ValidCluster {
     pub generation: Option<i64>,
     /// The spec.
     pub spec: BrokerClusterSpec,
+    /// Where the messages are, and what elects the master.
+    pub store: Store,
     /// The user's XML, parsed.
     pub fragment: Fragment,
     /// The broker's image.
@@ -59,9 +68,9 @@ impl ValidCluster {
         }
     }
 
-    /// The claim that the pods mount.
-    pub fn claim(&self) -> String {
-        self.spec.storage.shared_volume.claim_name.clone().unwrap_or_else(|| self.name.store())
+    /// The database as the spec names it, if there is one: Secrets, images and the like.
+    pub fn database(&self) -> Option<(&'static str, &DatabaseAccess)> {
+        database::named(&self.spec.storage)
     }
 
     /// The Secret of the administrator.
@@ -121,14 +130,18 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     for (field, text) in pod_problems(spec) {
         problem(field, text);
     }
-    if !problems.is_empty() {
-        return Err(problems);
+    let name = ClusterName {
+        namespace: cluster.metadata.namespace.clone().unwrap_or_default(),
+        name: cluster.metadata.name.clone().unwrap_or_default(),
+    };
+    let store = database::store(&spec.storage, name.store());
+    for (field, text) in store.as_ref().err().into_iter().flatten() {
+        problem(format!("storage.{field}").trim_end_matches('.'), text.clone());
     }
+    let Some(store) = store.ok().filter(|_| problems.is_empty()) else { return Err(problems) };
     Ok(ValidCluster {
-        name: ClusterName {
-            namespace: cluster.metadata.namespace.clone().unwrap_or_default(),
-            name: cluster.metadata.name.clone().unwrap_or_default(),
-        },
+        name,
+        store,
         uid: cluster.metadata.uid.clone().unwrap_or_default(),
         generation: cluster.metadata.generation,
         fragment,
@@ -147,9 +160,11 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
     for env in spec.pod.env.iter().filter(|env| RESERVED_ENV.contains(&env.name.as_str())) {
         problems.push(("pod.env", format!("{} is set by Tandem; use another name", env.name)));
     }
-    for volume in
-        spec.pod.volumes.iter().filter(|volume| RESERVED_VOLUMES.contains(&volume.name.as_str()))
-    {
+    let has_database = database::named(&spec.storage).is_some();
+    let reserved = |name: &str| {
+        RESERVED_VOLUMES.contains(&name) || has_database && DATABASE_VOLUMES.contains(&name)
+    };
+    for volume in spec.pod.volumes.iter().filter(|volume| reserved(&volume.name)) {
         problems.push((
             "pod.volumes",
             format!("{} is a volume of Tandem's; use another name", volume.name),
@@ -164,8 +179,11 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
         }
         let ours =
             [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, "/tmp", "/opt/tandem"];
-        if let Some(path) =
-            ours.iter().find(|path| mount.mount_path.trim_end_matches('/') == **path)
+        let drivers = has_database.then_some(paths::DRIVERS);
+        if let Some(path) = ours
+            .iter()
+            .chain(&drivers)
+            .find(|path| mount.mount_path.trim_end_matches('/') == **path)
         {
             problems.push((
                 "pod.volumeMounts",
@@ -188,8 +206,8 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
             }
         }
     }
-    let storage =
-        spec.storage.shared_volume.claim.as_ref().map(|claim| &claim.resources.requests.storage.0);
+    let claim = spec.storage.shared_volume.as_ref().and_then(|volume| volume.claim.as_ref());
+    let storage = claim.map(|claim| &claim.resources.requests.storage.0);
     if let Some(size) = storage.filter(|size| amount(size).is_none_or(|amount| amount <= 0.0)) {
         problems.push((
             "storage.sharedVolume.claim.resources.requests.storage",
@@ -201,16 +219,28 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
 
 /// Hash of the parts of the spec that shape a pod. `replicas`, `paused` and the claim's size do not.
 fn revision(spec: &BrokerClusterSpec) -> String {
-    let shape = serde_json::json!({
+    let volume = spec.storage.shared_volume.as_ref();
+    let mut shape = serde_json::json!({
         "broker": spec.broker,
-        "claim": spec.storage.shared_volume.claim_name,
-        "lock": spec.storage.shared_volume.lock,
+        "claim": volume.and_then(|volume| volume.claim_name.as_ref()),
+        "lock": volume.map(|volume| lock_shape(&volume.lock)),
         "listeners": spec.listeners,
         "auth": spec.auth,
         "failover": spec.failover,
         "pod": spec.pod,
     });
+    // Only where there is one: pods of a volume keep the revision that they have.
+    if let (Some(database), Some(shape)) = (&spec.storage.database, shape.as_object_mut()) {
+        shape.insert("database".to_owned(), serde_json::json!(database));
+    }
     short_hash(shape.to_string().as_bytes())
+}
+
+fn lock_shape(lock: &Lock) -> serde_json::Value {
+    match &lock.database {
+        Some(database) => serde_json::json!({"database": database}),
+        None => serde_json::json!({"file": lock.file.clone().unwrap_or_default()}),
+    }
 }
 
 /// Ten hexadecimal digits that stand for some content in names and annotations.

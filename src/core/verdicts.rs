@@ -2,6 +2,7 @@
 
 use super::{
     lock::{Group, Lock},
+    lock_verdict,
     observed::{ClaimView, Observed, PodView},
     plan::Findings,
     rollout::{Rollout, describe},
@@ -13,25 +14,27 @@ use crate::{
 };
 
 /// The conditions of a valid cluster. `refused` is what the API server refused to write, if
-/// something.
+/// something; `updating` is whether an update was under way when this was last published.
 pub fn of_cluster(
     cluster: &ValidCluster,
     observed: &Observed,
     findings: &Findings,
     refused: Option<&str>,
+    updating: bool,
 ) -> Vec<Verdict> {
     let elected = master_elected(observed, findings);
     let converged = service_converged(observed, findings);
     let ready = ready(&elected, &converged);
-    vec![
+    let mut verdicts = vec![
         ready,
         elected,
         standby_ready(cluster, observed, findings),
         converged,
         configuration(cluster, observed, findings, refused),
-        progressing(findings),
-        paused(cluster.spec.paused),
-    ]
+    ];
+    verdicts.extend(lock_verdict::storage_lock(cluster, observed));
+    verdicts.extend([progressing(findings, updating), paused(cluster.spec.paused)]);
+    verdicts
 }
 
 /// The conditions that a wrong spec changes; the others stay as they were, and so does the group.
@@ -205,13 +208,14 @@ fn configuration(
 }
 
 fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
-    let name = cluster.claim();
+    let name = cluster.store.claim()?;
+    let made = cluster.spec.storage.shared_volume.as_ref()?.claim_name.is_none();
     let verdict = |reason, message: String| {
         Some(Verdict::new(Type::ConfigurationValid, false, reason, message))
     };
     let field = "spec.storage.sharedVolume.claimName";
     match &observed.claim {
-        ClaimView::Missing if cluster.spec.storage.shared_volume.claim_name.is_some() => verdict(
+        ClaimView::Missing if !made => verdict(
             Reason::ClaimMissing,
             format!(
                 "{field}: PersistentVolumeClaim {name} does not exist in namespace {}; create it",
@@ -251,7 +255,9 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
     }
 }
 
-fn progressing(findings: &Findings) -> Verdict {
+/// A pod that is on its way because it was replaced belongs to the update, until all is done: nothing
+/// but what was published tells it from one that starts for the first time.
+fn progressing(findings: &Findings, updating: bool) -> Verdict {
     let verdict = |truth: bool, reason, message: String| {
         Verdict::new(Type::Progressing, truth, reason, message)
     };
@@ -264,6 +270,7 @@ fn progressing(findings: &Findings) -> Verdict {
             Reason::RollingUpdate,
             format!("{} is replaced: {}", victim.pod, victim.why),
         ),
+        Rollout::Moving(what) if updating => verdict(true, Reason::RollingUpdate, what.clone()),
         Rollout::Moving(what) => verdict(true, Reason::Deploying, what.clone()),
         Rollout::Waiting(why) => verdict(false, Reason::RolloutWaiting, why.clone()),
         Rollout::Stuck(why) => verdict(false, Reason::RolloutStuck, why.clone()),

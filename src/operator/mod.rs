@@ -2,6 +2,7 @@
 
 pub mod carry_out;
 pub mod election;
+mod named;
 pub mod observe;
 pub mod publish;
 pub mod reconcile;

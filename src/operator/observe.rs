@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
-use super::reports::Reports;
+use super::{named, reports::Reports};
 use crate::{
     api::labels,
     core::{
@@ -44,8 +44,10 @@ pub async fn observe<R: Reports>(
     disagreement_since: Option<Timestamp>,
 ) -> Result<Observed, RequestError> {
     let children = Children::new(client.clone(), &cluster.name.namespace);
-    let pods = pods(client, reports, cluster).await?;
     let live = live_children(&children, cluster).await?;
+    let set = live.get(&(Kind::StatefulSet, cluster.name.main()));
+    let set = set.and_then(|set| set.pointer("/metadata/uid")).and_then(Value::as_str);
+    let pods = pods(client, reports, cluster, set).await?;
     let record_name = (Kind::EndpointSlice, cluster.name.main());
     let other_slices = children
         .list(Kind::EndpointSlice, &format!("{}={}", labels::SERVICE_NAME, cluster.name.main()))
@@ -62,10 +64,12 @@ pub async fn observe<R: Reports>(
         })
         .map(str::to_owned)
         .collect();
+    let named = named::look(&children, cluster).await?;
     Ok(Observed {
         record: live.get(&record_name).map(RecordView::read),
         claim: claim(&children, cluster).await?,
-        secret_problems: secret_problems(&children, cluster).await?,
+        secret_problems: named.problems,
+        database_credentials: named.database_credentials,
         children: live,
         pods,
         other_slices,
@@ -93,7 +97,7 @@ async fn live_children(
         (Kind::NetworkPolicy, name.main()),
         (Kind::StatefulSet, name.main()),
     ];
-    if cluster.spec.storage.shared_volume.claim.is_some() {
+    if cluster.spec.storage.shared_volume.as_ref().is_some_and(|volume| volume.claim.is_some()) {
         names.push((Kind::PersistentVolumeClaim, name.store()));
     }
     let gets = names.into_iter().map(|(kind, name)| async move {
@@ -114,7 +118,8 @@ async fn live_children(
 }
 
 async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView, RequestError> {
-    let Some(claim) = children.get(Kind::PersistentVolumeClaim, &cluster.claim()).await? else {
+    let Some(name) = cluster.store.claim() else { return Ok(ClaimView::Missing) };
+    let Some(claim) = children.get(Kind::PersistentVolumeClaim, name).await? else {
         return Ok(ClaimView::Missing);
     };
     let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
@@ -125,57 +130,34 @@ async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView,
     })
 }
 
-async fn secret_problems(
-    children: &Children,
-    cluster: &ValidCluster,
-) -> Result<Vec<String>, RequestError> {
-    let auth = &cluster.spec.auth;
-    let wanted = [
-        ("spec.auth.usersSecret", auth.users_secret.as_ref(), &[][..]),
-        ("spec.auth.adminSecret", auth.admin_secret.as_ref(), &["username", "password"][..]),
-    ];
-    let mut problems = Vec::new();
-    for (field, secret, keys) in wanted {
-        let Some(secret) = secret else { continue };
-        let namespace = &cluster.name.namespace;
-        match children.get(Kind::Secret, &secret.name).await? {
-            None => problems.push(format!(
-                "{field}: Secret {} does not exist in namespace {namespace}; create it",
-                secret.name
-            )),
-            Some(live) => {
-                let has = |key: &&&str| live.get("data").and_then(|data| data.get(**key)).is_none();
-                if let Some(key) = keys.iter().find(has) {
-                    problems
-                        .push(format!("{field}: Secret {} has no key {key}; add it", secret.name));
-                }
-            }
-        }
-    }
-    Ok(problems)
-}
-
 async fn pods<R: Reports>(
     client: &Client,
     reports: &R,
     cluster: &ValidCluster,
+    set: Option<&str>,
 ) -> Result<Vec<PodView>, RequestError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.name.namespace);
     let params = ListParams::default().labels(&selector_text(&cluster.name));
     let list = request("list pods".to_owned(), api.list(&params)).await?;
-    let views = list.items.iter().filter(|pod| is_ours(cluster, pod)).map(|pod| view(reports, pod));
+    let ours = list.items.iter().filter_map(|pod| Some((pod, maker(cluster, pod)?)));
+    let views = ours.map(async |(pod, maker)| {
+        let view = view(reports, pod).await;
+        PodView { terminating: view.terminating || Some(maker) != set, ..view }
+    });
     let mut views = join_all(views).await;
     views.sort_by_key(|pod| (cluster.name.ordinal(&pod.name), pod.name.clone()));
     Ok(views)
 }
 
-/// The StatefulSet's pods, not something that borrowed its labels.
-fn is_ours(cluster: &ValidCluster, pod: &Pod) -> bool {
-    let of_set = pod
-        .owner_references()
+/// The uid of the StatefulSet that made one of the group's pods; `None` for a pod that only borrowed
+/// its labels. Pods of an earlier StatefulSet of the same name count until they end, because they may
+/// hold the lock. They are on their way out: their maker is gone.
+fn maker<'a>(cluster: &ValidCluster, pod: &'a Pod) -> Option<&'a str> {
+    cluster.name.ordinal(&pod.name_any())?;
+    pod.owner_references()
         .iter()
-        .any(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main());
-    of_set && cluster.name.ordinal(&pod.name_any()).is_some()
+        .find(|owner| owner.kind == "StatefulSet" && owner.name == cluster.name.main())
+        .map(|owner| owner.uid.as_str())
 }
 
 pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {

@@ -63,12 +63,13 @@ async fn announce(recorder: &Recorder, cluster: &BrokerCluster, occurrence: even
     tracing::info!(
         cluster = cluster.metadata.name,
         namespace = cluster.metadata.namespace,
-        reason = ?occurrence.reason,
-        "{}", occurrence.note
+        reason = occurrence.reason.as_str(),
+        "{}",
+        occurrence.note
     );
     let event = Event {
         type_: if occurrence.warning { EventType::Warning } else { EventType::Normal },
-        reason: format!("{:?}", occurrence.reason),
+        reason: occurrence.reason.as_str(),
         note: Some(occurrence.note.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),
         secondary: None,

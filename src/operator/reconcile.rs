@@ -18,6 +18,7 @@ use crate::{
     api::v1alpha1::BrokerCluster,
     clock,
     core::{
+        credentials::with_credentials,
         lock::Group,
         observed::Observed,
         plan::{Plan, plan},
@@ -111,6 +112,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         }
     };
     let mut observed = observe(&context.client, &context.reports, &cluster, None).await?;
+    let cluster = with_credentials(cluster, &observed);
     observed.disagreement_since = context.disagreement(&cluster.uid, &observed, now);
     let plan = plan(&cluster, &observed, &context.settings, now);
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");

@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{observe, reports::Reports};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     core::{
         observed::PodView,
         plan::RecordStep,
-        promotion::{self, Author, Claim, Next},
+        promotion::{self, Author, Claim, Next, RecordError},
         record::RecordView,
         validate::ValidCluster,
     },
@@ -33,7 +33,10 @@ pub(super) async fn correct<R: Reports>(
         RecordStep::Withdraw { uid } => {
             let target = RecordView::read(&record).target.unwrap_or_default();
             let applies = target.uid.as_ref() == Some(uid);
-            (applies && !exists(pods, target.pod.as_deref(), uid).await?).then(|| withdrawn(record))
+            if !applies || exists(pods, target.pod.as_deref(), uid).await? {
+                return Ok(());
+            }
+            legible(cluster, promotion::without_endpoint(&record))
         }
         RecordStep::Repoint { pod, uid } => {
             let proven = proven(pods, reports, pod, uid).await?;
@@ -46,13 +49,6 @@ pub(super) async fn correct<R: Reports>(
         Err(error) if error.is_conflict() || error.is_not_found() => Ok(()),
         other => other,
     }
-}
-
-fn withdrawn(mut record: Value) -> Value {
-    if let Some(object) = record.as_object_mut() {
-        object.insert("endpoints".to_owned(), json!([]));
-    }
-    record
 }
 
 async fn exists(pods: &Api<Pod>, name: Option<&str>, uid: &str) -> Result<bool, RequestError> {
@@ -75,8 +71,7 @@ async fn proven<R: Reports>(
     Ok((pod.uid == uid && !pod.terminating && pod.serves()).then_some(pod))
 }
 
-/// The record as this master's own agent would write it. A record that cannot be written, because it
-/// is malformed or of another address family, is left to the next pass, which applies it anew.
+/// The record as this master's own agent would write it.
 fn repointed(cluster: &ValidCluster, record: &Value, pod: &PodView) -> Option<Value> {
     let author = Author {
         pod: promotion::Pod {
@@ -91,12 +86,17 @@ fn repointed(cluster: &ValidCluster, record: &Value, pod: &PodView) -> Option<Va
     };
     let floor = pod.report().map_or(0, |report| report.epoch);
     let claim = Claim { floor, tried: None, takeover_millis: 0, now: clock::now() };
-    match promotion::next(record, &author, &claim) {
-        Ok(Next::Write { record, .. }) => Some(record),
-        Ok(Next::Ours { .. }) => None,
-        Err(error) => {
-            tracing::warn!(cluster = %cluster.name, %error, "the promotion record cannot be corrected");
-            None
-        }
+    match legible(cluster, promotion::next(record, &author, &claim))? {
+        Next::Write { record, .. } => Some(record),
+        Next::Ours { .. } => None,
     }
+}
+
+/// A record that cannot be written, because it is malformed or of another address family, is left to
+/// the next pass, which applies it anew.
+fn legible<T>(cluster: &ValidCluster, made: Result<T, RecordError>) -> Option<T> {
+    made.inspect_err(|error| {
+        tracing::warn!(cluster = %cluster.name, %error, "the promotion record cannot be corrected");
+    })
+    .ok()
 }

@@ -14,9 +14,10 @@ use crate::{
             launch, paths,
         },
         settings::{
-            AgentSettings, CredentialSettings, GreetingSettings, LockSettings, RecordPort,
-            SETTINGS_FILE, SETTINGS_SCHEMA,
+            AgentSettings, CredentialSettings, DatabaseAccess, GreetingSettings, LeaseSettings,
+            LockSettings, RecordPort, SETTINGS_FILE, SETTINGS_SCHEMA,
         },
+        store::{Database, Server, Store, VolumeLock},
     },
     core::validate::{ValidCluster, short_hash},
 };
@@ -43,14 +44,14 @@ fn files(cluster: &ValidCluster) -> BTreeMap<String, String> {
     let xml = BrokerXml {
         name: &cluster.name.name,
         listeners: &cluster.spec.listeners,
-        lock: &cluster.spec.storage.shared_volume.lock.file,
+        store: &cluster.store,
         fragment: &cluster.fragment,
     };
     let settings = serde_json::to_string_pretty(&agent_settings(cluster)).unwrap_or_default();
     [
         ("activemq.xml", xml.render()),
         ("login.config", login_config()),
-        ("log4j2.properties", log_config().to_owned()),
+        ("log4j2.properties", log_config(&cluster.store)),
         (SETTINGS_FILE, settings),
     ]
     .map(|(name, text)| (name.to_owned(), text))
@@ -60,26 +61,64 @@ fn files(cluster: &ValidCluster) -> BTreeMap<String, String> {
 /// The agent's settings for this spec.
 pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
     let spec = &cluster.spec;
-    let lock = &spec.storage.shared_volume.lock.file;
     AgentSettings {
         schema: SETTINGS_SCHEMA,
         cluster: cluster.name.name.clone(),
-        child: launch::child(&spec.broker.java),
-        lock: LockSettings::File {
-            path: paths::LOCK.to_owned(),
-            poll_millis: millis(&lock.poll),
-            keep_alive_millis: millis(&lock.keep_alive),
-        },
+        child: launch::child(
+            &spec.broker.java,
+            cluster.store.database().and_then(|database| database.driver_directory.as_deref()),
+        ),
+        lock: lock(&cluster.store),
         greeting: GreetingSettings::OpenWire { port: GREETING_PORT },
         ports: ports(cluster),
         hang_timeout_millis: millis(&spec.failover.hang_timeout),
         stop_grace_millis: stop_grace(cluster).saturating_mul(1000),
-        epoch_floor: Some(paths::EPOCH_FLOOR.to_owned()),
+        epoch_floor: cluster.store.claim().map(|_| paths::EPOCH_FLOOR.to_owned()),
         credentials: CredentialSettings {
             admin: paths::ADMIN.to_owned(),
             users: spec.auth.users_secret.as_ref().map(|_| paths::USERS.to_owned()),
             output: paths::LOGIN.to_owned(),
         },
+    }
+}
+
+fn lock(store: &Store) -> LockSettings {
+    let (database, holds_messages) = match store {
+        Store::Volume { lock: VolumeLock::File { poll_millis, keep_alive_millis }, .. } => {
+            return LockSettings::File {
+                path: paths::LOCK.to_owned(),
+                poll_millis: *poll_millis,
+                keep_alive_millis: *keep_alive_millis,
+            };
+        }
+        Store::Volume { lock: VolumeLock::Lease(database), .. } => (database, false),
+        Store::Database { database, .. } => (database, true),
+    };
+    match &database.server {
+        Server::Other { .. } => {
+            LockSettings::Unseen { lease_millis: database.lease_millis, access: access(database) }
+        }
+        Server::Known(server) => LockSettings::Lease(LeaseSettings {
+            server: server.clone(),
+            access: access(database),
+            table_prefix: database.table_prefix.clone(),
+            holds_messages,
+            poll_millis: database.poll_millis,
+            renew_millis: database.renew_millis,
+            lease_millis: database.lease_millis,
+        }),
+    }
+}
+
+fn access(database: &Database) -> DatabaseAccess {
+    let jars = paths::JARS.iter().map(|directory| format!("{}/{directory}", paths::HOME));
+    DatabaseAccess {
+        username: format!("{}/username", paths::DATABASE),
+        password: format!("{}/password", paths::DATABASE),
+        properties: paths::DATABASE_PROPERTIES.to_owned(),
+        driver_class: database.driver_class.clone(),
+        driver_directories: database.driver_directory.clone().into_iter().chain(jars).collect(),
+        keystore: database.wants_keystore().then(|| paths::DATABASE_KEYSTORE.to_owned()),
     }
 }
 

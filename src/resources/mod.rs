@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::core::validate::ValidCluster;
 
 pub mod config_map;
+mod database;
 pub mod endpoint_slice;
 mod meta;
 pub mod network_policy;

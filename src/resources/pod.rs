@@ -15,7 +15,7 @@ use k8s_openapi::{
     },
 };
 
-use super::{Settings, config_map, meta};
+use super::{Settings, config_map, database, meta};
 use crate::{
     api::{
         labels,
@@ -32,7 +32,8 @@ pub const BROKER: &str = "broker";
 /// Annotation of a pod: the record's ports that fit the pod's configuration, as JSON.
 pub const PORTS_ANNOTATION: &str = "tandem-operator.io/ports";
 
-const AGENT_DIR: &str = "/opt/tandem";
+/// Where the agent's volume is mounted.
+pub(super) const AGENT_DIR: &str = "/opt/tandem";
 const DEFAULT_GRACE: i64 = 60;
 
 /// Seconds between SIGTERM and SIGKILL of a pod.
@@ -58,7 +59,9 @@ pub fn template(cluster: &ValidCluster, settings: &Settings) -> PodTemplateSpec 
             containers: vec![broker(cluster)],
             enable_service_links: Some(false),
             image_pull_secrets: non_empty(cluster.spec.broker.image_pull_secrets.clone()),
-            init_containers: Some(vec![install(settings)]),
+            init_containers: Some(
+                [install(settings)].into_iter().chain(database::install_drivers(cluster)).collect(),
+            ),
             node_selector: Some(pod.node_selector.clone()).filter(|selector| !selector.is_empty()),
             priority_class_name: pod.priority_class_name.clone(),
             security_context: Some(security(cluster)),
@@ -84,7 +87,11 @@ fn own_annotations(cluster: &ValidCluster) -> BTreeMap<String, String> {
         // The emptyDirs hold nothing that a pod would miss: they must not keep a node alive.
         (
             "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes",
-            "agent,login,scratch".to_owned(),
+            if database::copies_drivers(cluster) {
+                "agent,drivers,login,scratch".to_owned()
+            } else {
+                "agent,login,scratch".to_owned()
+            },
         ),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -149,7 +156,7 @@ fn security(cluster: &ValidCluster) -> PodSecurityContext {
     context
 }
 
-fn container_security() -> SecurityContext {
+pub(super) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
@@ -158,21 +165,25 @@ fn container_security() -> SecurityContext {
     }
 }
 
+/// What a container needs that copies files.
+pub(super) fn init_resources() -> ResourceRequirements {
+    let quantity = |text: &str| Quantity(text.to_owned());
+    ResourceRequirements {
+        requests: Some(
+            [("cpu".to_owned(), quantity("10m")), ("memory".to_owned(), quantity("32Mi"))].into(),
+        ),
+        limits: Some([("memory".to_owned(), quantity("64Mi"))].into()),
+        claims: None,
+    }
+}
+
 /// Copies the agent into a volume, because the broker's image does not have it.
 fn install(settings: &Settings) -> Container {
-    let quantity = |text: &str| Quantity(text.to_owned());
     Container {
         name: "install-agent".to_owned(),
         image: Some(settings.agent_image.clone()),
         command: Some(["/tandem", "install", "--to", AGENT_DIR].map(str::to_owned).to_vec()),
-        resources: Some(ResourceRequirements {
-            requests: Some(
-                [("cpu".to_owned(), quantity("10m")), ("memory".to_owned(), quantity("32Mi"))]
-                    .into(),
-            ),
-            limits: Some([("memory".to_owned(), quantity("64Mi"))].into()),
-            claims: None,
-        }),
+        resources: Some(init_resources()),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![mount("agent", AGENT_DIR, false)]),
         ..Container::default()
@@ -268,7 +279,7 @@ fn requirements(resources: &Resources) -> ResourceRequirements {
     }
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -283,9 +294,10 @@ fn mounts(cluster: &ValidCluster) -> Vec<VolumeMount> {
         mount("config", paths::CONFIG, true),
         mount("admin", paths::ADMIN, true),
         mount("login", paths::LOGIN, false),
-        mount("store", paths::STORE, false),
-        mount("scratch", "/tmp", false),
     ];
+    mounts.extend(cluster.store.claim().map(|_| mount("store", paths::STORE, false)));
+    mounts.push(mount("scratch", "/tmp", false));
+    mounts.extend(database::mounts(cluster));
     if cluster.spec.auth.users_secret.is_some() {
         mounts.push(mount("users", paths::USERS, true));
     }
@@ -320,15 +332,16 @@ fn volumes(cluster: &ValidCluster) -> Vec<Volume> {
         },
         secret("admin", cluster.admin_secret()),
         empty("login", Some("Memory")),
-        Volume {
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: cluster.claim(),
-                read_only: None,
-            }),
-            ..named("store")
-        },
-        empty("scratch", None),
     ];
+    volumes.extend(cluster.store.claim().map(|claim| Volume {
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.to_owned(),
+            read_only: None,
+        }),
+        ..named("store")
+    }));
+    volumes.push(empty("scratch", None));
+    volumes.extend(database::volumes(cluster));
     if let Some(users) = &cluster.spec.auth.users_secret {
         volumes.push(secret("users", users.name.clone()));
     }

@@ -9,7 +9,7 @@ use crate::core::validate::ValidCluster;
 
 /// The claim, if the user did not name one. It has no owner: message data outlives the cluster.
 pub(super) fn build(cluster: &ValidCluster) -> Option<Manifest> {
-    let claim = cluster.spec.storage.shared_volume.claim.as_ref()?;
+    let claim = cluster.spec.storage.shared_volume.as_ref()?.claim.as_ref()?;
     let object = PersistentVolumeClaim {
         metadata: meta::kept(cluster, cluster.name.store(), "store"),
         spec: Some(PersistentVolumeClaimSpec {

@@ -71,7 +71,7 @@ impl Group {
             promotion: None,
             epoch: self.epoch,
             message: None,
-            database: None,
+            database: self.database.clone(),
         })
     }
 }

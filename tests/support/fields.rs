@@ -37,8 +37,10 @@ const KEYED: [(&str, &[&str]); 11] = [
 ];
 
 /// Lists that are replaced as a whole.
-const ATOMIC: [&str; 17] = [
+const ATOMIC: [&str; 19] = [
     "Pod:spec.tolerations",
+    "Pod:spec.volumes[].secret.items",
+    "Pod:spec.volumes[].configMap.items",
     "Pod:spec.containers[].command",
     "Pod:spec.initContainers[].command",
     "Pod:spec.containers[].securityContext.capabilities.drop",

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use serde_json::{Value, json};
 use tandem::{
     api::labels,
-    broker::report::LockView,
+    broker::report::{DatabaseReport, LockView},
     core::{
         promotion::{self, Author, Claim, Next},
         record::RecordView,
@@ -65,6 +65,8 @@ pub struct Group {
     pub fresh_addresses: bool,
     /// The garbage collector does not run.
     pub garbage_stays: bool,
+    /// What every agent says of the database.
+    pub database: Option<DatabaseReport>,
     /// Every promotion: pod name.
     pub promotions: Vec<String>,
     made: u8,

@@ -38,6 +38,9 @@ const ROUNDS: usize = 60;
 /// The spec of the tests: a claim made by the operator, everything else by default.
 pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {storage: 1Gi}}}}}";
 
+/// A spec with a database whose authority is in a ConfigMap.
+pub const DATABASE: &str = "storage: {database: {type: PostgreSQL, host: db, name: mq, credentialsSecret: {name: db}, tls: {caConfigMap: {name: ca}}}}";
+
 pub struct World {
     pub api: FakeApi,
     context: Mutex<Arc<Context<FakeAgents>>>,

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration as StdDuration};
 use kube::core::Duration;
 
 use super::{
-    Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Listener, Protocol,
+    Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Lease, Listener, Lock, Protocol,
     QuantityValue, Resources,
 };
 
@@ -30,6 +30,31 @@ pub(super) fn poll() -> Duration {
 /// See docs/decisions/0002-lock-timing.md.
 pub(super) fn keep_alive() -> Duration {
     Duration::from(StdDuration::from_millis(250))
+}
+/// See docs/guides/database.md.
+pub(super) fn lease_duration() -> Duration {
+    Duration::from(StdDuration::from_secs(5))
+}
+/// See docs/guides/database.md.
+pub(super) fn lease_renew() -> Duration {
+    Duration::from(StdDuration::from_millis(500))
+}
+/// How often a standby tries to get a lease. Not written into the stored object: databases of type
+/// Other cannot have it.
+pub fn lease_poll() -> Duration {
+    Duration::from(StdDuration::from_millis(500))
+}
+pub(super) fn username_key() -> String {
+    "username".to_owned()
+}
+pub(super) fn password_key() -> String {
+    "password".to_owned()
+}
+pub(super) fn ca_key() -> String {
+    "ca.crt".to_owned()
+}
+pub(super) fn max_connections() -> i32 {
+    20
 }
 pub(super) fn hang_timeout() -> Duration {
     Duration::from(StdDuration::from_secs(10))
@@ -65,6 +90,16 @@ impl Default for Java {
 impl Default for FileLock {
     fn default() -> Self {
         Self { poll: poll(), keep_alive: keep_alive() }
+    }
+}
+impl Default for Lock {
+    fn default() -> Self {
+        Self { file: Some(FileLock::default()), database: None }
+    }
+}
+impl Default for Lease {
+    fn default() -> Self {
+        Self { duration: lease_duration(), renew: lease_renew(), poll: None }
     }
 }
 impl Default for Failover {

@@ -1,13 +1,17 @@
 //! `tandem-operator.io/v1alpha1`.
 
 mod crd;
+mod database;
 mod defaults;
 mod quantity;
 mod spec;
 mod status;
+mod storage;
 
 pub use crd::crd;
+pub use database::*;
 pub use defaults::*;
 pub use quantity::{QuantityValue, amount};
 pub use spec::*;
 pub use status::*;
+pub use storage::*;

@@ -30,7 +30,7 @@ fn the_smallest_cluster_is_accepted_and_gets_the_defaults() {
     assert_eq!(spec.broker.version, DEFAULT_VERSION);
     assert_eq!(spec.listeners, defaults::listeners());
     assert_eq!(
-        serde_json::to_value(&spec.storage.shared_volume.lock.file).unwrap()["keepAlive"],
+        serde_json::to_value(&spec.storage.shared_volume.unwrap().lock.file).unwrap()["keepAlive"],
         "250ms"
     );
 }

@@ -144,7 +144,7 @@ pub struct FailoverStatus {
 pub struct LockStatus {
     /// What kind of lock it is.
     pub kind: LockKind,
-    /// Where it is, as the brokers see it.
+    /// Where it is, as the brokers see it: a file, or a table of a database.
     pub path: String,
     /// The pod that holds it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,4 +156,6 @@ pub struct LockStatus {
 pub enum LockKind {
     /// A POSIX record lock on a file of the shared volume.
     File,
+    /// A row with an expiry in a database.
+    Lease,
 }

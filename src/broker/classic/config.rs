@@ -1,7 +1,10 @@
 //! The configuration files of ActiveMQ Classic; the only place that writes XML.
 
-use super::{GREETING_PORT, fragment::Fragment, paths};
-use crate::api::v1alpha1::{FileLock, Listener, Protocol};
+use super::{GREETING_PORT, fragment::Fragment, jdbc_beans, paths};
+use crate::{
+    api::v1alpha1::{Listener, Protocol},
+    broker::store::{Store, VolumeLock},
+};
 
 /// What `activemq.xml` depends on.
 pub struct BrokerXml<'a> {
@@ -9,8 +12,8 @@ pub struct BrokerXml<'a> {
     pub name: &'a str,
     /// The users' ports.
     pub listeners: &'a [Listener],
-    /// The lock's timing.
-    pub lock: &'a FileLock,
+    /// Where the messages are, and the lock.
+    pub store: &'a Store,
     /// The user's own elements.
     pub fragment: &'a Fragment,
 }
@@ -24,10 +27,13 @@ impl BrokerXml<'_> {
     pub fn render(&self) -> String {
         let mut children = vec![
             ("managementContext", r#"<managementContext><managementContext createConnector="false"/></managementContext>"#.to_owned()),
-            ("persistenceAdapter", self.persistence()),
+            ("persistenceAdapter", format!("<persistenceAdapter>{}</persistenceAdapter>", self.persistence())),
             ("plugins", self.plugins()),
             ("transportConnectors", self.connectors()),
         ];
+        if matches!(self.store, Store::Database { .. }) {
+            children.push(("ioExceptionHandler", jdbc_beans::io_exception_handler()));
+        }
         children.extend(self.fragment.elements.iter().map(|e| (e.name.as_str(), e.text.clone())));
         children.sort_by_key(|(name, _)| *name); // the schema wants alphabetical order
         let lines: Vec<String> =
@@ -38,23 +44,46 @@ impl BrokerXml<'_> {
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
     http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
   <bean class="org.springframework.beans.factory.config.PropertyPlaceholderConfigurer"/>
-  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" dataDirectory="{scratch}" persistent="true" restartAllowed="false" useJmx="true">
+{beans}  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" dataDirectory="{scratch}" persistent="true" restartAllowed="false" useJmx="true">
 {body}  </broker>
 </beans>
 "#,
+            beans = self.beans(),
             name = self.name,
             scratch = paths::SCRATCH,
         )
     }
 
+    fn beans(&self) -> String {
+        match self.store {
+            Store::Volume { lock: VolumeLock::File { .. }, .. } => String::new(),
+            Store::Volume { lock: VolumeLock::Lease(database), .. } => {
+                jdbc_beans::beside_the_broker(database, None)
+            }
+            Store::Database { database, max_connections, .. } => {
+                jdbc_beans::beside_the_broker(database, Some(*max_connections))
+            }
+        }
+    }
+
     /// A keep-alive of 0, the stock default, never checks the lock: two masters were seen with it.
+    /// `stopOnError`: a journal has no database that refuses late writes, so a broker that cannot
+    /// renew its lease ends; without it, it would log that and go on (6.3.1).
     fn persistence(&self) -> String {
-        format!(
-            r#"<persistenceAdapter><kahaDB directory="{}" lockKeepAlivePeriod="{}"><locker><shared-file-locker lockAcquireSleepInterval="{}"/></locker></kahaDB></persistenceAdapter>"#,
-            paths::KAHADB,
-            millis(&self.lock.keep_alive),
-            millis(&self.lock.poll),
-        )
+        let kahadb = paths::KAHADB;
+        match self.store {
+            Store::Volume { lock: VolumeLock::File { poll_millis, keep_alive_millis }, .. } => {
+                format!(
+                    r#"<kahaDB directory="{kahadb}" lockKeepAlivePeriod="{keep_alive_millis}"><locker><shared-file-locker lockAcquireSleepInterval="{poll_millis}"/></locker></kahaDB>"#
+                )
+            }
+            Store::Volume { lock: VolumeLock::Lease(database), .. } => format!(
+                r#"<kahaDB directory="{kahadb}" lockKeepAlivePeriod="{}" stopOnError="true"><locker>{}</locker></kahaDB>"#,
+                database.renew_millis,
+                jdbc_beans::locker(database, true),
+            ),
+            Store::Database { database, adapter, .. } => jdbc_beans::store(database, adapter),
+        }
     }
 
     /// The login comes first; an authorization of the user's can name the groups `users` and `admins`.
@@ -114,18 +143,47 @@ pub fn login_config() -> String {
 }
 
 /// Everything to standard output, where `kubectl logs` finds it.
-pub fn log_config() -> &'static str {
-    // The broker's own shutdown hook still logs: log4j's must not end the log before it.
-    "status = error\n\
-     shutdownHook = disable\n\
-     appenders = console\n\
-     appender.console.type = Console\n\
-     appender.console.name = console\n\
-     appender.console.layout.type = PatternLayout\n\
-     appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %c{1} %m%n%throwable{full}\n\
-     rootLogger.level = INFO\n\
-     rootLogger.appenderRef.console.ref = console\n"
+pub fn log_config(store: &Store) -> String {
+    match store.database() {
+        None => LOG.to_owned(),
+        Some(_) => {
+            LOG.replace("appenders = console\n", "appenders = console, brief\n") + DATABASE_LOG
+        }
+    }
 }
+
+// The broker's own shutdown hook still logs: log4j's must not end the log before it.
+const LOG: &str = "\
+status = error
+shutdownHook = disable
+appenders = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %c{1} %m%n%throwable{full}
+rootLogger.level = INFO
+rootLogger.appenderRef.console.ref = console
+";
+
+/// A database that is away would be told with a stack trace of 60 lines at each try, twice a second.
+/// The message holds the reason.
+const DATABASE_LOG: &str = "\
+appender.brief.type = Console
+appender.brief.name = brief
+appender.brief.layout.type = PatternLayout
+appender.brief.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %c{1} %m%n%throwable{none}
+loggers = jdbc, keepalive, mariadb
+logger.jdbc.name = org.apache.activemq.store.jdbc
+logger.jdbc.level = INFO
+logger.jdbc.additivity = false
+logger.jdbc.appenderRef.brief.ref = brief
+logger.keepalive.name = org.apache.activemq.broker.LockableServiceSupport
+logger.keepalive.level = INFO
+logger.keepalive.additivity = false
+logger.keepalive.appenderRef.brief.ref = brief
+logger.mariadb.name = org.mariadb
+logger.mariadb.level = ERROR
+";
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +196,10 @@ mod tests {
         BrokerXml {
             name: "orders",
             listeners: &listeners,
-            lock: &FileLock::default(),
+            store: &Store::Volume {
+                claim: "a".into(),
+                lock: VolumeLock::File { poll_millis: 100, keep_alive_millis: 250 },
+            },
             fragment: &fragment,
         }
         .render()

@@ -26,8 +26,9 @@ pub fn refusal(option: &str) -> Option<String> {
         .map(|(refused, why)| format!("{refused} is refused: {why}; remove it"))
 }
 
-/// The broker's process.
-pub fn child(java: &Java) -> ChildSettings {
+/// The broker's process. `drivers` is a directory with jars beside the broker's own; the launcher
+/// takes it only before its task's name.
+pub fn child(java: &Java, drivers: Option<&str>) -> ChildSettings {
     let mut arguments = vec![
         heap(&java.heap),
         "-XX:+ExitOnOutOfMemoryError".to_owned(),
@@ -40,12 +41,11 @@ pub fn child(java: &Java) -> ChildSettings {
         format!("-Dlog4j2.configurationFile={}/log4j2.properties", paths::CONFIG),
     ];
     arguments.extend(java.options.iter().cloned());
-    arguments.extend([
-        "-jar".to_owned(),
-        format!("{}/bin/activemq.jar", paths::HOME),
-        "start".to_owned(),
-        format!("xbean:file:{}/activemq.xml", paths::CONFIG),
-    ]);
+    arguments.extend(["-jar".to_owned(), format!("{}/bin/activemq.jar", paths::HOME)]);
+    if let Some(directory) = drivers {
+        arguments.extend(["--extdir".to_owned(), directory.to_owned()]);
+    }
+    arguments.extend(["start".to_owned(), format!("xbean:file:{}/activemq.xml", paths::CONFIG)]);
     ChildSettings { program: "java".to_owned(), arguments }
 }
 
@@ -70,6 +70,13 @@ mod tests {
         ] {
             assert_eq!(heap(heap_), option);
         }
+    }
+
+    #[test]
+    fn drivers_come_before_the_task() {
+        let arguments = child(&Java::default(), Some("/drivers")).arguments.join(" ");
+        assert!(arguments.contains("activemq.jar --extdir /drivers start xbean:"), "{arguments}");
+        assert!(!child(&Java::default(), None).arguments.contains(&"--extdir".to_owned()));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 pub mod config;
 pub mod fragment;
 pub mod greeting;
+mod jdbc_beans;
 pub mod launch;
+pub mod lease_sql;
 
 /// Where things are inside a broker pod. The directories are mounted by `resources::pod`.
 pub mod paths {
@@ -25,6 +27,22 @@ pub mod paths {
     pub const LOCK: &str = "/store/kahadb/lock";
     /// The highest epoch, for the case that the record is deleted.
     pub const EPOCH_FLOOR: &str = "/store/tandem-epoch";
+    /// The database's credentials: files `username` and `password`.
+    pub const DATABASE: &str = "/etc/tandem-auth/database";
+    /// The certificates of the authority that signed the database's certificate.
+    pub const DATABASE_CA: &str = "/etc/tandem-auth/database-ca/ca.crt";
+    /// The directory of [`DATABASE_CA`], where it is mounted.
+    pub const DATABASE_CA_DIRECTORY: &str = "/etc/tandem-auth/database-ca";
+    /// The file's name in it.
+    pub const DATABASE_CA_FILE: &str = "ca.crt";
+    /// The broker's access to the database, written by the agent before each start.
+    pub const DATABASE_PROPERTIES: &str = "/run/tandem/database.properties";
+    /// The authority's certificates for drivers that read no PEM, made by the agent.
+    pub const DATABASE_KEYSTORE: &str = "/run/tandem/database-ca.p12";
+    /// JDBC drivers that an init container has copied out of an image.
+    pub const DRIVERS: &str = "/opt/tandem-drivers";
+    /// Where jars are in the official image, below [`HOME`].
+    pub const JARS: [&str; 3] = ["lib", "lib/optional", "lib/extra"];
     /// The broker's data that need not survive it.
     pub const SCRATCH: &str = "/tmp/activemq";
 }

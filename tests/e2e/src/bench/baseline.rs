@@ -14,6 +14,7 @@ use kube::{
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tandem::core::status::{OPENWIRE_ADDRESS, OPENWIRE_LIST};
 use tokio::time::sleep;
 
 use super::{
@@ -43,10 +44,6 @@ const WAITS: [&str; 2] = [
     "is now in slave mode waiting a lock to be acquired",
     "attempting to acquire exclusive lease to become the master",
 ];
-/// The options that Tandem publishes: clients behave alike, only the brokers differ.
-const OF_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
-const OF_LIST: &str =
-    "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
 
 /// Brokers that Kubernetes alone looks after.
 struct Baseline<'a> {
@@ -277,14 +274,15 @@ fn credentials(group: &Group<'_>) -> Value {
     })
 }
 
+/// With the options that Tandem publishes: clients behave alike, only the brokers differ.
 fn url(path: Address, group: &Group<'_>, pods: &[String]) -> String {
     let (name, namespace) = (&group.name, &group.namespace);
-    let host = |host: String| format!("tcp://{host}.{namespace}.svc:61616{OF_ADDRESS}");
+    let host = |host: String| format!("tcp://{host}.{namespace}.svc:61616{OPENWIRE_ADDRESS}");
     let hosts: Vec<String> = match path {
         Address::Service => vec![host(name.clone())],
         Address::List => pods.iter().map(|pod| host(format!("{pod}.{name}-pods"))).collect(),
     };
-    format!("failover:({}){OF_LIST}", hosts.join(","))
+    format!("failover:({}){OPENWIRE_LIST}", hosts.join(","))
 }
 
 #[cfg(test)]
@@ -306,11 +304,11 @@ mod tests {
 
     #[test]
     fn a_baseline_s_lock_has_the_stock_settings() {
-        let text = std::fs::read_to_string(project().join("bench/baselines/stock-pair.yaml"));
-        let objects: Vec<Value> = serde_saphyr::from_multiple(&text.unwrap()).unwrap();
-        let xml = objects.iter().find_map(|object| object["data"]["activemq.xml"].as_str());
+        let path = "tests/testbed/images/classic/home/conf/activemq.xml";
+        let xml = std::fs::read_to_string(project().join(path)).unwrap();
+        assert!(xml.contains("<kahaDB directory"));
         for setting in ["lockKeepAlivePeriod", "lockAcquireSleepInterval", "locker"] {
-            assert!(!xml.unwrap().contains(setting), "{setting}");
+            assert!(!xml.contains(setting), "{setting}");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::jdk::Jdk;
-use super::{CLASSIC_HOME, JAVA_HOME};
+use super::{CLASSIC_ENTRY, CLASSIC_HOME, JAVA_HOME};
 use crate::cache::{self, Cache, digest_files, digest_texts};
 use crate::progress::step;
 use crate::shell;
@@ -106,8 +106,11 @@ pub fn jre(cache: &Cache, jdk: &Jdk) -> Result<Layer> {
 /// ActiveMQ Classic.
 pub fn classic(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     let sources = project.join("tests/testbed/images/classic");
-    let (pom, log) = (sources.join("pom.xml"), sources.join("log4j2.properties"));
-    let digest = digest_files(&[&pom, &log])?;
+    let (pom, entrypoint) = (sources.join("pom.xml"), sources.join("entrypoint.sh"));
+    let mut files = vec![pom.clone(), entrypoint.clone()];
+    collect(&sources.join("home"), &mut files)?;
+    files.sort();
+    let digest = digest_files(&files)?;
     layer(cache, "classic", &digest, "ActiveMQ Classic from Maven Central", |root| {
         let home = inside(root, CLASSIC_HOME);
         let out = root.with_extension("maven");
@@ -116,10 +119,14 @@ pub fn classic(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
         fs::rename(out.join("home"), &home).context("moving the broker's files")?;
         cache::remove(&out)?;
         // What the official image has and a broker with default paths writes to.
-        for directory in ["conf", "data", "tmp"] {
+        for directory in ["data", "tmp"] {
             create(&home.join(directory))?;
         }
-        copy(&log, &home.join("conf/log4j2.properties"))
+        let mut ours = shell::command("cp", &["--recursive", "--preserve=mode"]);
+        shell::run(ours.arg(sources.join("home/.")).arg(&home))?;
+        let entry = inside(root, CLASSIC_ENTRY);
+        create(entry.parent().unwrap_or(root))?;
+        copy(&entrypoint, &entry)
     })
 }
 

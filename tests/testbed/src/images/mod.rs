@@ -1,7 +1,8 @@
 //! The images the test bed runs, made from Debian packages, Maven Central and the installed JDK.
 //!
 //! No registry is asked for anything. The broker's image stands in for the official one: same
-//! directories, user and environment, so what runs on it runs on that one too.
+//! directories, user, environment, start command and configuration, so what runs on it runs on that
+//! one too, and starts as fast. Of the official one's web server it has Jolokia and not the console.
 
 mod jdk;
 mod layers;
@@ -28,6 +29,7 @@ pub const OPERATOR: &str = "localhost/tandem:dev";
 
 const JAVA_HOME: &str = "/opt/java/openjdk";
 const CLASSIC_HOME: &str = "/opt/apache-activemq";
+const CLASSIC_ENTRY: &str = "/usr/local/bin/entrypoint.sh";
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An image in a file that `ctr -n k8s.io images import` takes.
@@ -113,8 +115,9 @@ fn classic_config() -> Config {
             format!("ACTIVEMQ_HOME={CLASSIC_HOME}"),
             "LANG=C.UTF-8".to_owned(),
         ],
+        entrypoint: vec![CLASSIC_ENTRY],
+        command: vec!["activemq", "console"],
         working_directory: CLASSIC_HOME,
-        ..Config::default()
     }
 }
 
@@ -139,6 +142,7 @@ fn client_config() -> Config {
             "org.tandem.client.Main",
         ],
         working_directory: "/",
+        ..Config::default()
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Config {
     pub user: &'static str,
     pub env: Vec<String>,
     pub entrypoint: Vec<&'static str>,
+    pub command: Vec<&'static str>,
     pub working_directory: &'static str,
 }
 
@@ -37,6 +38,7 @@ pub fn config(layers: &[Layer], config: &Config) -> Result<String> {
             "User": config.user,
             "Env": config.env,
             "Entrypoint": config.entrypoint,
+            "Cmd": config.command,
             "WorkingDir": config.working_directory,
         },
         "rootfs": {"type": "layers", "diff_ids": ids},

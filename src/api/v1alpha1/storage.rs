@@ -1,0 +1,111 @@
+//! Where the messages are kept and what elects the master. The comments of the fields are the user's
+//! documentation.
+
+use kube::{KubeSchema, core::Duration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Database, DatabaseLock, QuantityValue, defaults};
+
+/// Where the messages are kept: on a volume that all brokers mount, or in a database.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.sharedVolume) != has(self.database)").message("storage needs exactly one of sharedVolume (a volume that all brokers mount) and database"))]
+#[x_kube(validation = Rule::new("has(self.database) == has(oldSelf.database)")
+    .message("storage cannot go from a volume to a database or back: the messages would stay behind; make a new BrokerCluster and let clients drain the old one"))]
+pub struct Storage {
+    /// A volume that all brokers mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_volume: Option<SharedVolume>,
+    /// A database that holds the messages and the lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+}
+
+/// A volume that all brokers mount. Name an existing claim or describe one to be made.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.claimName) != has(self.claim)").message("storage.sharedVolume needs exactly one of claimName (an existing PersistentVolumeClaim) and claim (one to be made)"))]
+#[x_kube(validation = Rule::new("has(self.claimName) == has(oldSelf.claimName) && (!has(self.claimName) || self.claimName == oldSelf.claimName)")
+    .message("storage.sharedVolume.claimName cannot be changed: brokers on two volumes would be two masters; make a new BrokerCluster"))]
+pub struct SharedVolume {
+    /// An existing PersistentVolumeClaim in the same namespace, ReadWriteMany if there is more than one pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub claim_name: Option<String>,
+    /// A claim to be made, named `<cluster>-store`. It is kept when the BrokerCluster is deleted, and
+    /// found again by a BrokerCluster of the same name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// The lock that elects the master.
+    #[serde(default)]
+    pub lock: Lock,
+}
+
+/// A claim to be made.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
+    .message("storage.sharedVolume.claim.storageClassName cannot be changed; make a new BrokerCluster on a new claim"))]
+#[x_kube(validation = Rule::new("self.accessModes == oldSelf.accessModes").message("storage.sharedVolume.claim.accessModes cannot be changed; make a new BrokerCluster on a new claim"))]
+pub struct Claim {
+    /// The storage class; without it the Kubernetes cluster's default class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub storage_class_name: Option<String>,
+    /// How the volume may be mounted. More than one pod needs ReadWriteMany.
+    #[serde(default = "defaults::access_modes")]
+    #[schemars(length(min = 1, max = 4), inner(length(max = 32)))]
+    pub access_modes: Vec<String>,
+    /// How large the volume is.
+    pub resources: ClaimResources,
+}
+
+/// How large a volume is.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimResources {
+    /// What is asked for.
+    pub requests: ClaimRequests,
+}
+
+/// What is asked for.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClaimRequests {
+    /// The size, for example `20Gi`.
+    pub storage: QuantityValue,
+}
+
+/// The lock that elects the master. Give at most one; without one it is the file.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.file) || !has(self.database)").message("storage.sharedVolume.lock takes one of file and database; remove the other"))]
+#[x_kube(validation = Rule::new("has(self.database) == has(oldSelf.database)")
+    .message("storage.sharedVolume.lock cannot go from a file to a database or back: during the change there would be two masters; make a new BrokerCluster on the same claim after the old one is deleted"))]
+pub struct Lock {
+    /// A lock on a file of the shared volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileLock>,
+    /// A lease in a database, for volumes whose own locks are not to be trusted or are held too long
+    /// after the loss of a node. The messages stay on the volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<DatabaseLock>,
+}
+
+/// A lock on a file of the shared volume. The defaults are safe and fast on local and network file
+/// systems alike whose attributes are not cached.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FileLock {
+    /// How often a standby tries to get the lock, from `50ms` to `10s`.
+    #[serde(default = "defaults::poll")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('50ms') && duration(self) <= duration('10s')").message("lock.file.poll must be from 50ms to 10s"))]
+    pub poll: Duration,
+    /// How often a master checks that the lock is still its own, and how long a new master holds off
+    /// after it got the lock: from `200ms` to `1m`. It must be longer than the time in which a write
+    /// on one node is seen on another.
+    #[serde(default = "defaults::keep_alive")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('200ms') && duration(self) <= duration('1m')").message("lock.file.keepAlive must be from 200ms to 1m; 0 would let two masters write"))]
+    pub keep_alive: Duration,
+}
