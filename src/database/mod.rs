@@ -17,6 +17,7 @@ use crate::broker::report::{DatabaseNote, DatabaseProblem};
 use crate::broker::settings::LeaseSettings;
 use crate::lock::lease::Row;
 
+pub use self::prepare::skew;
 use self::problem::Failure;
 use self::session::Session;
 use self::sql::Sql;

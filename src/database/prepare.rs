@@ -139,7 +139,8 @@ fn mismatch(sql: &Sql, table: Table, found: &[String]) -> Failure {
     ))
 }
 
-fn skew(offset: i64) -> Option<DatabaseNote> {
+/// What people should know of this node's clock, if it differs so much from the database's.
+pub fn skew(offset: i64) -> Option<DatabaseNote> {
     (offset.abs() > SKEW_MILLIS).then(|| DatabaseNote {
         kind: NoteKind::ClockSkew,
         message: format!(
