@@ -12,7 +12,8 @@
 //! lock on the shared store elects the master; agents and operator only observe it.
 //!
 //! Import rule, kept by a test: [`api`] is imported by all; [`core`], [`resources`] and [`broker`]
-//! import neither kube's client nor tokio; [`operator`] and [`agent`] are imported by nobody.
+//! import neither kube's client nor tokio; [`operator`] and [`agent`] are imported by nobody, and
+//! [`database`] by the agent alone.
 
 pub mod agent;
 pub mod api;

@@ -188,6 +188,16 @@ fn nobody_imports_the_operator_or_the_agent() {
 }
 
 #[test]
+fn only_the_agent_speaks_to_databases() {
+    let others = ["agent", "database", "main", "lib"];
+    for source in sources().iter().filter(|source| !others.contains(&source.module())) {
+        for path in ["crate::database", "tokio_postgres", "mysql_async"] {
+            assert!(!source.names(path), "{} names {path}", source.file);
+        }
+    }
+}
+
+#[test]
 fn no_file_is_longer_than_400_lines_without_its_tests() {
     for source in sources() {
         let lines = source.text.lines().count();

@@ -29,7 +29,10 @@ trap summary EXIT
 
 stage "the operator's binary (release)" cargo build --release --bin tandem
 stage "tests are built" cargo test --workspace --no-run
+stage "tests with database servers are built" cargo test --workspace --test database --no-run
 stage "end-to-end tests are built" cargo test --workspace --test e2e --no-run
 stage "Kubernetes and images (built once, then cached)" "$testbed" up
 stage "units, properties, golden, fake API, agent, bed" cargo test --workspace
+stage "PostgreSQL and MariaDB" cargo test --workspace --test database
+stage "agents on PostgreSQL" cargo test --workspace --test agent -- --ignored database::
 stage "end to end" cargo test --workspace --test e2e

@@ -68,14 +68,14 @@ impl Agent {
         let verdict = news.verdict;
         let unknown = verdict.view == LockView::Unknown;
         // A log that says nothing yet is no look without an answer.
-        if unknown && news.error.is_some() {
+        if unknown && (news.error.is_some() || news.lease.is_some()) {
             self.view.metrics.probe_unknown.inc();
         } else {
             self.view.metrics.probe_seconds.observe(news.took.as_secs_f64());
         }
-        self.view.problem(Source::Lock, news.error);
-        if let Some(lease) = news.lease {
-            self.on_lease(news.generation, lease);
+        match news.lease {
+            Some(lease) => self.on_lease(news.generation, lease),
+            None => self.view.problem(Source::Lock, news.error),
         }
         if news.generation != self.generation() {
             return;

@@ -12,9 +12,9 @@ use crate::agent::machine::{DatabaseView, Input};
 use crate::agent::prepare::Preparer;
 use crate::agent::proof::Fence;
 use crate::agent::run::Agent;
-use crate::agent::view::Source;
+use crate::agent::view::{Known, Source};
 use crate::broker::report::{DatabaseNote, DatabaseProblem, NoteKind, ProblemKind};
-use crate::database::Database;
+use crate::database::{Database, skew};
 
 /// The pause between attempts to release a lease.
 const RELEASE_AGAIN: Duration = Duration::from_millis(200);
@@ -74,14 +74,15 @@ impl Agent {
         let mut known = self.view.known();
         known.lease_problem = match lease {
             Ok(seen) => {
-                known.clock_offset_millis = Some(seen.clock_offset_millis);
+                note_skew(&mut known, seen.clock_offset_millis);
                 if current {
                     known.lease_end = seen.proven_until;
                     self.lease_end = seen.proven_until.unwrap_or(self.lease_end);
                 }
                 seen.repaired.then(row_missing)
             }
-            Err(problem) => Some(problem),
+            // Before the first preparation there is perhaps no table yet, and its answer says more.
+            Err(problem) => known.server.is_some().then_some(problem),
         };
         let message = known.lease_problem.as_ref().map(|problem| problem.message.clone());
         drop(known);
@@ -99,6 +100,17 @@ impl Agent {
             release(&database, &holder, end).await;
             Event::Released { generation }
         });
+    }
+}
+
+/// The note comes and goes; what it says stays the same in between, or every look would be news.
+fn note_skew(known: &mut Known, offset: i64) {
+    known.clock_offset_millis = Some(offset);
+    let is_skew = |note: &DatabaseNote| note.kind == NoteKind::ClockSkew;
+    match skew(offset) {
+        None => known.notes.retain(|note| !is_skew(note)),
+        Some(note) if !known.notes.iter().any(is_skew) => known.notes.push(note),
+        Some(_) => {}
     }
 }
 

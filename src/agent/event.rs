@@ -94,7 +94,7 @@ pub struct LockNews {
     pub started: Instant,
     /// How long it took, or has taken so far.
     pub took: Duration,
-    /// Why nothing was found out.
+    /// Why nothing was found out, unless the database says so.
     pub error: Option<String>,
     /// What a database answered, if the lock is a lease.
     pub lease: Option<Result<LeaseSeen, DatabaseProblem>>,

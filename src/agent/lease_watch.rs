@@ -41,7 +41,7 @@ impl Holders {
 pub struct Look {
     /// What it means for the lock.
     pub verdict: Verdict,
-    /// Why nothing was found out.
+    /// Why nothing was found out, unless the database says so.
     pub error: Option<String>,
     /// What the database said.
     pub lease: Option<Result<LeaseSeen, DatabaseProblem>>,
@@ -73,7 +73,7 @@ impl Lease {
             Ok(row) => self.judge(life, started, &row),
             Err(problem) => Look {
                 verdict: verdict(LockView::Unknown, false),
-                error: Some(problem.message.clone()),
+                error: None,
                 lease: Some(Err(problem)),
             },
         }

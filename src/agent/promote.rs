@@ -5,7 +5,7 @@
 //! that race, the one with the older proof never ends on top.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -24,9 +24,9 @@ use crate::database::Database;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// How long the store may take to tell the epoch floor.
+/// How long a promotion waits for the store to tell the epoch floor.
 const FLOOR_DEADLINE: Duration = Duration::from_millis(300);
-/// How long the store may take to note a new one.
+/// How long the store may take to note a new one, or to tell it while nobody waits.
 const RAISE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long emptying the record may take altogether: the container waits for it.
 const EMPTY_DEADLINE: Duration = Duration::from_millis(900);
@@ -37,6 +37,8 @@ pub struct Epochs {
     seen: Arc<AtomicU64>,
     /// Written, or tried to write, for the running broker process; 0 for none.
     tried: Arc<AtomicU64>,
+    /// Whether the floor was read for the running broker process.
+    floor_read: Arc<AtomicBool>,
 }
 
 impl Epochs {
@@ -58,6 +60,7 @@ impl Epochs {
     /// A new broker process is a new claim.
     pub fn forget_tried(&self) {
         self.tried.store(0, Ordering::Relaxed);
+        self.floor_read.store(false, Ordering::Relaxed);
     }
 
     fn try_one(&self, epoch: u64) {
@@ -132,7 +135,9 @@ impl Promoter {
         F: Future<Output = anyhow::Result<()>>,
     {
         sleep(promotion.pause).await;
-        self.note_floor().await;
+        if !self.epochs.floor_read.load(Ordering::Relaxed) {
+            self.note_floor(FLOOR_DEADLINE).await;
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             match self.attempt(&promotion, &prove).await {
@@ -150,6 +155,15 @@ impl Promoter {
 
     /// Reads the record, so that the connection is open when the promotion needs it.
     pub async fn look(self, events: Events) {
+        if let Floor::Database(_) = self.floor {
+            // A login of its own takes longer than a promotion may wait.
+            tokio::join!(self.look_at_record(events), self.note_floor(RAISE_DEADLINE));
+        } else {
+            self.look_at_record(events).await;
+        }
+    }
+
+    async fn look_at_record(&self, events: Events) {
         match self.api.get(&self.author.cluster).await {
             Ok(record) => drop(events.send(Event::Record(Some(Box::new(record)))).await),
             Err(error) => tracing::debug!("cannot read the record: {error}"),
@@ -236,8 +250,9 @@ impl Promoter {
     }
 
     /// The floor is only for a deleted record, so a store that does not answer delays nothing.
-    async fn note_floor(&self) {
-        let floor = in_time(FLOOR_DEADLINE, self.floor.read()).await;
+    async fn note_floor(&self, deadline: Duration) {
+        let floor = in_time(deadline, self.floor.read()).await;
+        self.epochs.floor_read.fetch_or(floor.is_ok(), Ordering::Relaxed);
         self.epochs.note(*floor.as_ref().unwrap_or(&0));
         warn(floor, "cannot read the epoch floor");
     }

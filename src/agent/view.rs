@@ -28,14 +28,14 @@ const STUCK: Duration = Duration::from_secs(10);
 pub enum Source {
     /// The broker process could not be started, or does not end.
     Child,
-    /// The storage.
+    /// The storage, or the lease.
     Lock,
+    /// The database, before a broker is started.
+    Database,
     /// The promotion record.
     Record,
     /// The Secrets.
     Credentials,
-    /// The database, before a broker is started.
-    Database,
 }
 
 /// What is known now.
@@ -189,7 +189,10 @@ impl Known {
 
     /// Whether the pod does what it is there for: serve, or wait for the lock.
     fn ready(&self, kind: LockKind) -> Result<(), String> {
-        if let Some(problem) = &self.database_problem {
+        let waits =
+            matches!(self.state, AgentState::Preflight | AgentState::Fenced | AgentState::Backoff);
+        let unseen = self.lease_problem.as_ref().filter(|_| waits);
+        if let Some(problem) = self.database_problem.as_ref().or(unseen) {
             return Err(format!("no broker is started: {}", problem.message));
         }
         let problem = self.problems.values().next();

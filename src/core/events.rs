@@ -181,53 +181,47 @@ fn became(
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::api::conditions::{Verdict, merge};
 
-    fn status(reason: Reason) -> BrokerClusterStatus {
-        let verdict = Verdict::new(Type::Progressing, false, reason, "what happens");
-        BrokerClusterStatus {
-            conditions: merge(&[], &[verdict], Some(1), jiff::Timestamp::UNIX_EPOCH),
-            ..BrokerClusterStatus::default()
-        }
+    fn status(type_: Type, truth: impl Into<Truth>, reason: Reason) -> BrokerClusterStatus {
+        let verdict = Verdict::new(type_, truth, reason, "what happens");
+        let conditions = merge(&[], &[verdict], Some(1), Timestamp::UNIX_EPOCH);
+        BrokerClusterStatus { conditions, ..BrokerClusterStatus::default() }
     }
 
-    fn events(reasons: &[Reason]) -> Vec<EventReason> {
+    /// The reasons of all Events while `Progressing` has these reasons, one after the other.
+    fn while_progressing(reasons: &[Reason]) -> Vec<EventReason> {
         let mut before = None;
-        let mut reasons_seen = Vec::new();
+        let mut told = Vec::new();
         for reason in reasons {
-            let now = status(*reason);
-            reasons_seen
-                .extend(between(before.as_ref(), &now).into_iter().map(|event| event.reason));
+            let now = status(Type::Progressing, false, *reason);
+            told.extend(between(before.as_ref(), &now).into_iter().map(|event| event.reason));
             before = Some(now);
         }
-        reasons_seen
+        told
     }
 
     #[test]
     fn only_an_update_finishes() {
         use Reason::{Deploying, RollingUpdate, RolloutStuck, RolloutWaiting, UpToDate};
         for quiet in [&[UpToDate][..], &[Deploying, UpToDate], &[UpToDate, Deploying, UpToDate]] {
-            assert_eq!(events(quiet), [], "{quiet:?}");
+            assert_eq!(while_progressing(quiet), [], "{quiet:?}");
         }
         assert_eq!(
-            events(&[UpToDate, RollingUpdate, RollingUpdate, UpToDate]),
+            while_progressing(&[UpToDate, RollingUpdate, RollingUpdate, UpToDate]),
             [EventReason::UpdateStarted, EventReason::UpdateFinished]
         );
         assert_eq!(
-            events(&[UpToDate, RollingUpdate, RolloutWaiting, UpToDate]),
+            while_progressing(&[UpToDate, RollingUpdate, RolloutWaiting, UpToDate]),
             [EventReason::UpdateStarted, EventReason::UpdateFinished]
         );
         assert_eq!(
-            events(&[UpToDate, RollingUpdate, RolloutStuck, UpToDate]),
+            while_progressing(&[UpToDate, RollingUpdate, RolloutStuck, UpToDate]),
             [EventReason::UpdateStarted, EventReason::UpdateStuck, EventReason::UpdateFinished]
         );
-    }
-
-    fn lock(truth: Truth, reason: Reason) -> BrokerClusterStatus {
-        let verdict = Verdict::new(Type::StorageLockVerified, truth, reason, "what");
-        let conditions = merge(&[], &[verdict], None, jiff::Timestamp::UNIX_EPOCH);
-        BrokerClusterStatus { conditions, ..BrokerClusterStatus::default() }
     }
 
     fn told(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> Vec<(String, bool)> {
@@ -237,11 +231,12 @@ mod tests {
 
     #[test]
     fn a_database_s_troubles_and_their_end_are_told_once() {
-        let fine = lock(Truth::True, Reason::LeaseVerified);
-        let away = lock(Truth::False, Reason::DatabaseUnreachable);
-        let refused = lock(Truth::False, Reason::AuthenticationRefused);
-        let note = lock(Truth::True, Reason::WritesNotFenced);
-        let unseen = lock(Truth::Unknown, Reason::NotObserved);
+        let status = |truth, reason| status(Type::StorageLockVerified, truth, reason);
+        let fine = status(Truth::True, Reason::LeaseVerified);
+        let away = status(Truth::False, Reason::DatabaseUnreachable);
+        let refused = status(Truth::False, Reason::AuthenticationRefused);
+        let note = status(Truth::True, Reason::WritesNotFenced);
+        let unseen = status(Truth::Unknown, Reason::NotObserved);
         let one = |reason: &str, warning| vec![(reason.to_owned(), warning)];
         assert_eq!(told(None, &away), one("DatabaseUnreachable", true));
         assert_eq!(told(None, &fine), []);

@@ -1,12 +1,22 @@
 //! The fence: the database itself refuses writes of a broker that does not hold the lease.
 
+use std::time::Duration;
+
 use crate::broker::report::{DatabaseNote, NoteKind};
 use crate::database::problem::Failure;
 use crate::database::session::Session;
 use crate::database::sql::{Dialect, Sql, Table};
 
-/// Sees to it that the fence is on; says so if it is not.
-pub async fn ensure(session: &mut Session, sql: &Sql) -> Result<Vec<DatabaseNote>, Failure> {
+/// Sees to it that the fence is on; says so if it is not. Waits so long for another agent.
+pub async fn ensure(
+    session: &mut Session,
+    sql: &Sql,
+    patience: Duration,
+) -> Result<Vec<DatabaseNote>, Failure> {
+    if is_on(session, sql).await? {
+        return Ok(Vec::new());
+    }
+    alone(session, sql, patience).await?;
     if is_on(session, sql).await? {
         return Ok(Vec::new());
     }
@@ -20,6 +30,14 @@ pub async fn ensure(session: &mut Session, sql: &Sql) -> Result<Vec<DatabaseNote
         }
         Err(failure) => Err(failure),
     }
+}
+
+/// Waits until no other agent makes tables or triggers; they wait until this session ends. May be
+/// asked for more than once in a session.
+pub async fn alone(session: &mut Session, sql: &Sql, patience: Duration) -> Result<(), Failure> {
+    let obtained = session.value(&sql.prepare_alone(patience.as_secs().max(1))).await?;
+    // MySQL and MariaDB give 0 after the time, PostgreSQL an error.
+    if obtained.as_deref() == Some("1") { Ok(()) } else { Err(Failure::Late(patience)) }
 }
 
 /// Whether it is complete and in force.

@@ -17,6 +17,7 @@ use crate::broker::report::{DatabaseNote, DatabaseProblem};
 use crate::broker::settings::LeaseSettings;
 use crate::lock::lease::Row;
 
+pub use self::prepare::skew;
 use self::problem::Failure;
 use self::session::Session;
 use self::sql::Sql;
@@ -38,6 +39,8 @@ mod tls;
 /// Name lookup, TCP, TLS and login together.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// Looking at everything, and making tables. No broker of ours runs meanwhile.
+const PREPARE: Duration = Duration::from_secs(15);
 /// For the last words of a session.
 const GOOD_BYE: Duration = Duration::from_millis(200);
 
@@ -98,7 +101,7 @@ impl Database {
 
     /// Everything that must be true before a broker is started; tables and fence are made if need be.
     pub async fn prepare(&self) -> Result<Prepared, DatabaseProblem> {
-        self.step(self.lease(), async |session| {
+        self.step(PREPARE, async |session| {
             let messages = self.settings.holds_messages;
             prepare::prepare(session, &self.sql, messages, self.statement()).await
         })
@@ -110,7 +113,9 @@ impl Database {
         if !self.settings.holds_messages {
             return Ok(Vec::new());
         }
-        self.step(self.lease(), async |session| fence::ensure(session, &self.sql).await).await
+        let patience = self.statement();
+        let fence = async |session: &mut Session| fence::ensure(session, &self.sql, patience).await;
+        self.step(self.lease(), fence).await
     }
 
     /// To be called only when the process of `holder` has been reaped: ends its sessions, sees them

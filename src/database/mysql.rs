@@ -10,6 +10,7 @@ use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, Ssl
 use crate::broker::settings::{DatabaseServer, DatabaseTls};
 use crate::database::problem::Failure;
 use crate::database::session::{Fields, Login};
+use crate::database::tls;
 
 /// A session with MySQL or MariaDB.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ impl MySql {
         server: &DatabaseServer,
         login: Login,
     ) -> Result<Self, Failure> {
+        // Otherwise a file that cannot be read looks like a server that cannot be reached.
+        tls::config(&server.tls)?;
         let mut opening = Aside(Some(Conn::new(options(addresses, server, login))));
         let Some(open) = opening.0.as_mut() else { return Err(Failure::answer("no attempt")) };
         let conn = open.await?;
@@ -122,7 +125,7 @@ impl From<Error> for Failure {
             }
             Error::Io(IoError::Io(error)) => {
                 // What goes wrong in a handshake arrives as an error of the connection.
-                let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+                let tls = matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>());
                 if tls {
                     Self::Tls(error.to_string())
                 } else {

@@ -78,13 +78,13 @@ impl Postgres {
             return Err(Failure::Unreachable("the session is closed".to_owned()));
         };
         let answer = client.simple_query(statement).await?;
-        let rows = answer.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|field| row.get(field).map(str::to_owned)).collect())
+        let mut rows = Vec::new();
+        for message in answer {
+            if let SimpleQueryMessage::Row(row) = message {
+                rows.push((0..row.len()).map(|field| row.get(field).map(str::to_owned)).collect());
             }
-            _ => None,
-        });
-        Ok(rows.collect())
+        }
+        Ok(rows)
     }
 
     /// Says good-bye.

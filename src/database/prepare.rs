@@ -21,10 +21,7 @@ pub async fn prepare(
 ) -> Result<Prepared, Failure> {
     let server = server(session, sql.dialect).await?;
     durability::writable(session, sql.dialect).await?;
-    let alone = session.value(&sql.prepare_alone(patience.as_secs().max(1))).await?;
-    if alone.as_deref() != Some("1") {
-        return Err(Failure::Late(patience));
-    }
+    fence::alone(session, sql, patience).await?;
     let used = holds_messages && has(session, sql, Table::Messages).await?;
     own_tables(session, sql, holds_messages && !used).await?;
     let mut create_tables = false;
@@ -32,7 +29,7 @@ pub async fn prepare(
     if holds_messages {
         create_tables = !message_tables(session, sql).await?;
         if !create_tables {
-            notes.extend(fence::ensure(session, sql).await?);
+            notes.extend(fence::ensure(session, sql, patience).await?);
         }
     }
     let row = match look::read(session, sql).await? {
@@ -142,7 +139,8 @@ fn mismatch(sql: &Sql, table: Table, found: &[String]) -> Failure {
     ))
 }
 
-fn skew(offset: i64) -> Option<DatabaseNote> {
+/// What people should know of this node's clock, if it differs so much from the database's.
+pub fn skew(offset: i64) -> Option<DatabaseNote> {
     (offset.abs() > SKEW_MILLIS).then(|| DatabaseNote {
         kind: NoteKind::ClockSkew,
         message: format!(

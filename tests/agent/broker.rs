@@ -13,6 +13,8 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use crate::lease_broker;
+
 pub const LOCK: &str = "FAKE_BROKER_LOCK";
 pub const PORT: &str = "FAKE_BROKER_PORT";
 /// Half of the keep-alive period is the poll period.
@@ -28,6 +30,9 @@ pub fn main() {
                 println!("{}", "noise ".repeat(200));
             }
         });
+    }
+    if env::var_os(lease_broker::DATABASE).is_some() {
+        return lease_broker::main();
     }
     let path = env::var(LOCK).unwrap();
     let port: u16 = env::var(PORT).unwrap().parse().unwrap();

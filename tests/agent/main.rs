@@ -13,7 +13,10 @@
 
 mod api;
 mod broker;
+mod database;
+mod lease_broker;
 mod pod;
+mod postgres;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -18,9 +18,12 @@ use tandem::broker::report::{AgentState, Report};
 use tempfile::TempDir;
 
 use crate::api::FakeApi;
-use crate::broker;
+use crate::postgres::{PASSWORD, Postgres, USER};
+use crate::{broker, lease_broker};
 
 const KEEP_ALIVE: u64 = 300;
+/// Of brokers on a database.
+const LEASE: u64 = 3000;
 const SOON: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,10 @@ pub struct Group {
     name: String,
     directory: TempDir,
     kubeconfig: PathBuf,
+    /// Port of the database server, if the lock is there.
+    database: Option<u16>,
+    /// Whether agents cannot ask it.
+    unseen: bool,
 }
 
 pub struct Pod {
@@ -54,7 +61,25 @@ impl Group {
         fs::create_dir(directory.path().join("store")).unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        Self { name: name.to_owned(), directory, kubeconfig }
+        Self { name: name.to_owned(), directory, kubeconfig, database: None, unseen: false }
+    }
+
+    /// A group whose lock is in this database.
+    pub fn on_database(name: &str, api: &FakeApi, database: &Postgres) -> Self {
+        let group = Self { database: Some(database.port), ..Self::new(name, api) };
+        fs::write(group.directory.path().join("username"), USER).unwrap();
+        group.set_password(PASSWORD);
+        fs::write(group.directory.path().join("driver.jar"), driver()).unwrap();
+        group
+    }
+
+    /// A group whose lock is in this database, but its agents do not speak its language.
+    pub fn on_foreign_database(name: &str, api: &FakeApi, database: &Postgres) -> Self {
+        Self { unseen: true, ..Self::on_database(name, api, database) }
+    }
+
+    pub fn set_password(&self, password: &str) {
+        fs::write(self.directory.path().join("password"), password).unwrap();
     }
 
     pub fn master_and_standby(&self) -> (Pod, Pod) {
@@ -101,14 +126,13 @@ impl Group {
                 "program": std::env::current_exe().unwrap(),
                 "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
             },
-            "lock": {"file": {
-                "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
-            }},
+            "lock": self.lock_settings(&config),
             "greeting": {"openWire": {"port": greeting}},
             "ports": [{"name": "openwire", "port": 61616}],
-            "hangTimeoutMillis": 5 * KEEP_ALIVE,
+            // With a lease, longer than that.
+            "hangTimeoutMillis": if self.database.is_some() { 10 * LEASE } else { 5 * KEEP_ALIVE },
             "stopGraceMillis": 5000,
-            "epochFloor": root.join("store/epoch"),
+            "epochFloor": self.database.is_none().then(|| root.join("store/epoch")),
             "credentials": {"admin": secret, "users": null, "output": config},
         });
         fs::write(config.join("agent.json"), settings.to_string()).unwrap();
@@ -125,6 +149,9 @@ impl Group {
                 (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
             .env(broker::LOCK, &lock)
+            .envs(self.database.map(|port| (lease_broker::DATABASE, port.to_string())))
+            .env(lease_broker::PROPERTIES, config.join("database.properties"))
+            .env(lease_broker::LEASE, LEASE.to_string())
             .env("KUBECONFIG", &self.kubeconfig)
             .env_remove("KUBERNETES_SERVICE_HOST")
             .envs(environment.iter().copied())
@@ -134,6 +161,53 @@ impl Group {
             .unwrap();
         Pod { process: RefCell::new(process), port, lock, marker }
     }
+}
+
+impl Group {
+    fn lock_settings(&self, config: &Path) -> serde_json::Value {
+        let root = self.directory.path();
+        let Some(port) = self.database else {
+            let lock = root.join("store/lock");
+            return json!({"file": {
+                "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
+            }});
+        };
+        let access = json!({
+            "username": root.join("username"),
+            "password": root.join("password"),
+            "properties": config.join("database.properties"),
+            "driverClass": "org.postgresql.Driver",
+            "driverDirectories": [root],
+            "keystore": null,
+        });
+        if self.unseen {
+            return json!({"unseen": {"leaseMillis": LEASE, "access": access}});
+        }
+        json!({"lease": {
+            "server": {
+                "kind": "PostgreSQL", "host": "127.0.0.1", "port": port, "name": "postgres",
+                "tls": "off",
+            },
+            "access": access,
+            "tablePrefix": "",
+            "holdsMessages": true,
+            "pollMillis": KEEP_ALIVE,
+            "renewMillis": KEEP_ALIVE,
+            "leaseMillis": LEASE,
+        }})
+    }
+}
+
+/// A jar with an entry of the driver's name.
+fn driver() -> Vec<u8> {
+    let name = b"org/postgresql/Driver.class";
+    let mut jar = b"PK\x01\x02".to_vec();
+    jar.resize(46, 0);
+    jar[28] = u8::try_from(name.len()).unwrap();
+    jar.extend(name);
+    jar.extend(b"PK\x05\x06");
+    jar.extend([0; 18]);
+    jar
 }
 
 /// The agent insists on being process 1 of a namespace; only root may make one.
@@ -151,7 +225,7 @@ fn agent_command() -> Command {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
@@ -163,6 +237,13 @@ impl Pod {
 
     pub fn ready(&self) -> bool {
         self.get("/readyz").unwrap().0 == 200
+    }
+
+    /// What `/readyz` says.
+    pub fn why_not_ready(&self) -> String {
+        let (status, body) = self.get("/readyz").unwrap();
+        assert_eq!(status, 503, "{body}");
+        body
     }
 
     /// The value of a metric without labels.

@@ -221,7 +221,8 @@ impl Sql {
     /// A name of this group for locks; MySQL has one name space for all databases, 64 characters.
     pub fn name(&self) -> String {
         let digest = Sha256::digest(format!("{}\n{}", self.database, self.prefix));
-        let digits: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let digits = digest.iter().take(12);
+        let digits = digits.fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         format!("tandem.{digits}")
     }
 

@@ -1,7 +1,7 @@
 //! The words of MySQL and MariaDB.
 //!
 //! The fence: each written row locks the fence's row shared until the end of its transaction. A
-//! locking read gives the newest committed row at any isolation (InnoDB). A change of the lock's
+//! locking read gives the newest committed row at any isolation (`InnoDB`). A change of the lock's
 //! holder updates the fence's row in the same transaction. So a takeover waits for message
 //! transactions in flight, and later ones see the new holder. Renewals never touch the fence's row.
 

@@ -1,0 +1,243 @@
+//! Real servers of both kinds, one of each while a test needs it, in a directory and on a port of
+//! their own. Users, databases and authorities are the tests'.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tandem::broker::settings::DatabaseKind;
+use tempfile::TempDir;
+use testbed::cache::Cache;
+use testbed::packages;
+
+/// Debian's packages with the servers; only their programs are used.
+const PACKAGES: [&str; 4] =
+    ["mariadb-client-core", "mariadb-server-core", "openssl", "postgresql-15"];
+/// `nobody`: neither server runs as root.
+const NOBODY: u32 = 65_534;
+/// The servers' first user.
+pub const ADMIN: &str = "admin";
+pub const PASSWORD: &str = "first password";
+
+pub struct Server {
+    pub kind: DatabaseKind,
+    pub port: u16,
+    process: Child,
+    directory: TempDir,
+}
+
+static RUNNING: [Mutex<Weak<Server>>; 2] = [Mutex::new(Weak::new()), Mutex::new(Weak::new())];
+
+impl Server {
+    /// The running server of this kind. It ends with the last test that holds it.
+    pub fn of(kind: DatabaseKind) -> Arc<Self> {
+        let slot = &RUNNING[usize::from(kind == DatabaseKind::PostgreSQL)];
+        let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(server) = slot.upgrade() {
+            return server;
+        }
+        let server = Arc::new(Self::start(kind));
+        *slot = Arc::downgrade(&server);
+        server
+    }
+
+    fn start(kind: DatabaseKind) -> Self {
+        packages::ensure(&Cache::open().unwrap(), &PACKAGES).unwrap();
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        own(path);
+        certificates(path);
+        // Bound and given back: nobody else is told it meanwhile.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let process = if kind == DatabaseKind::PostgreSQL {
+            postgres(path, port)
+        } else {
+            mariadb(path, port)
+        };
+        let mut server = Self { kind, port, process, directory };
+        server.wait();
+        server
+    }
+
+    /// The authority that signed its certificate, which is for `localhost`.
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join("ca.crt")
+    }
+
+    /// An authority of this name that signed nothing.
+    pub fn other_authority(&self, name: &str) -> PathBuf {
+        authority(self.directory.path(), name);
+        self.directory.path().join(format!("{name}.crt"))
+    }
+
+    /// PostgreSQL accepts connections before that and refuses their logins.
+    fn is_ready(&self) -> bool {
+        let postgres = self.kind == DatabaseKind::PostgreSQL;
+        let pid_file = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
+        let serves = !postgres || pid_file.is_ok_and(|text| text.contains("ready"));
+        serves && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+    }
+
+    fn wait(&mut self) {
+        let begun = Instant::now();
+        while !self.is_ready() {
+            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            assert!(self.process.try_wait().unwrap().is_none(), "the server ended: {}", log());
+            assert!(begun.elapsed() < Duration::from_secs(60), "no server: {}", log());
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // PostgreSQL's immediate shutdown, with its children. MariaDB ignores it, but not the next.
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let signal = match self.kind {
+            DatabaseKind::PostgreSQL => Signal::SIGQUIT,
+            DatabaseKind::MySQL | DatabaseKind::MariaDB => Signal::SIGKILL,
+        };
+        kill(pid, signal).unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+fn own(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+}
+
+fn command(directory: &Path, program: &str) -> Command {
+    let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    let mut command = Command::new(program);
+    command.current_dir(directory).stdin(Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    if is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+fn run(directory: &Path, command: &mut Command) {
+    let status = command.status().unwrap();
+    let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
+    assert!(status.success(), "{command:?}: {log}");
+}
+
+fn postgres(directory: &Path, port: u16) -> Child {
+    let programs = "/usr/lib/postgresql/15/bin";
+    fs::write(directory.join("password"), PASSWORD).unwrap();
+    let mut init = command(directory, &format!("{programs}/initdb"));
+    init.args(["-D", "data", "-U", ADMIN, "-A", "scram-sha-256", "--pwfile=password", "-N"]);
+    run(directory, &mut init);
+    let mut server = command(directory, &format!("{programs}/postgres"));
+    server.args(["-D", "data", "-k", ""]).args(["-p", &port.to_string()]);
+    for setting in [
+        "listen_addresses=127.0.0.1",
+        "ssl=on",
+        "ssl_cert_file=../server.crt",
+        "ssl_key_file=../server.key",
+        "max_connections=300",
+    ] {
+        server.args(["-c", setting]);
+    }
+    server.spawn().unwrap()
+}
+
+fn mariadb(directory: &Path, port: u16) -> Child {
+    let data = format!("--datadir={}", directory.join("data").display());
+    let mut init = command(directory, "/usr/bin/mariadb-install-db");
+    init.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
+    init.args(["--skip-test-db", "--skip-name-resolve"]);
+    run(directory, &mut init);
+    let first = format!(
+        "CREATE USER {ADMIN}@'%' IDENTIFIED BY '{PASSWORD}'; \
+         GRANT ALL ON *.* TO {ADMIN}@'%' WITH GRANT OPTION;"
+    );
+    fs::write(directory.join("first.sql"), first.replace("; ", ";\n")).unwrap();
+    let mut server = command(directory, "/usr/sbin/mariadbd");
+    server.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
+    server.arg(format!("--port={port}"));
+    for (option, file) in [
+        ("init-file", "first.sql"),
+        ("socket", "socket"),
+        ("pid-file", "pid"),
+        ("ssl-ca", "ca.crt"),
+        ("ssl-cert", "server.crt"),
+        ("ssl-key", "server.key"),
+    ] {
+        server.arg(format!("--{option}={}", directory.join(file).display()));
+    }
+    server.spawn().unwrap()
+}
+
+/// An authority, and a server's certificate for `localhost`.
+fn certificates(directory: &Path) {
+    authority(directory, "ca");
+    let openssl = |arguments: &[&str]| {
+        let mut openssl = command(directory, "openssl");
+        run(directory, openssl.args(arguments));
+    };
+    openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=server",
+        "-days",
+        "2",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.crt",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ]);
+    let key = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(directory.join("server.key"), key).unwrap();
+}
+
+/// `<name>.crt` and `<name>.key` of an authority.
+fn authority(directory: &Path, name: &str) {
+    let mut openssl = command(directory, "openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        "/CN=authority",
+        "-days",
+        "2",
+    ]);
+    let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
+    run(directory, openssl.args(["-keyout", &key, "-out", &certificate]));
+}
