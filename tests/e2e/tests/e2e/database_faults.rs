@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     Outcome,
     databases::await_renewals,
-    faults::{CEILING, outages},
+    faults::{CEILING, outages, outages_until},
     nodes,
 };
 
@@ -48,7 +48,8 @@ pub async fn cut_from_master(lab: &Lab, store: Store) -> Outcome {
     let (next, _) = group.await_master(epoch).await?;
     ensure!(next == group.other(&master), "{next} took over from {master}");
     ensure!(!broker.process.is_alive()?, "the old master was left alive");
-    let text = outages(&clients, at).await?;
+    // With messages on a volume it served until it was killed.
+    let text = outages_until(&clients, at, now_millis()).await?;
     let exit = group.last_exit(&master).await?;
     group.await_condition("StorageLockVerified", "False", "DatabaseUnreachable").await?;
     server.heal()?;

@@ -213,7 +213,8 @@ pub async fn credentials_rotated(lab: &Lab, store: Store) -> Outcome {
 /// name starts while the old one still runs: holders of one name are not one holder.
 pub async fn namesake(lab: &Lab, store: Store) -> Outcome {
     let namespace = store.namespace("e2e-namesake");
-    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
+    let group = Group::prepare_on(lab, &namespace, store, Server::Shared).await?;
+    group.start(&rather_apart()).await?;
     let (master, epoch) = group.await_master(0).await?;
     let clients = nodes::clients_beside_the_standby(&group, &master).await?;
     let number = group.node_of(&master).await?;
@@ -236,6 +237,18 @@ pub async fn namesake(lab: &Lab, store: Store) -> Outcome {
     let account = group.settle(&clients).await?;
     group.remove().await?;
     Ok(format!("the namesake waited; then {next}; {account}"))
+}
+
+/// On two nodes where that is possible; by default it is a must, and with one of two nodes cut off no
+/// pod could start.
+fn rather_apart() -> Value {
+    let term = json!({
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app.kubernetes.io/component": "broker"}}
+    });
+    let preferred = json!([{"weight": 100, "podAffinityTerm": term}]);
+    let affinity = json!({"preferredDuringSchedulingIgnoredDuringExecution": preferred});
+    json!({"pod": {"affinity": {"podAntiAffinity": affinity}}})
 }
 
 async fn namesake_waits(group: &Group<'_>, master: &str, node: u8, holder: &str) -> Result<()> {

@@ -25,9 +25,15 @@ fn repetitions(short: usize, full: usize) -> usize {
 
 /// Waits until every client sends again, and tells how long each was cut off.
 pub async fn outages(clients: &[TestClient], fault: i64) -> Result<String> {
+    outages_until(clients, fault, fault).await
+}
+
+/// As [`outages`], told once sends go on after this later moment: not every fault ends the master's
+/// service at once.
+pub async fn outages_until(clients: &[TestClient], fault: i64, later: i64) -> Result<String> {
     let mut text = Vec::new();
     for client in clients {
-        let millis = client.outage(fault, CEILING).await?;
+        let millis = client.outage_until(fault, later, CEILING).await?;
         text.push(format!("{} {millis} ms", client.address.as_str()));
     }
     Ok(text.join(", "))

@@ -41,8 +41,6 @@ pub(super) fn server(server: &DatabaseLayout) -> Command {
             "--innodb-use-native-aio=0",
             "--innodb-buffer-pool-size=64M",
             "--innodb-log-file-size=32M",
-            // A test's data need not survive the machine; it survives the server's end.
-            "--innodb-flush-log-at-trx-commit=2",
         ]);
     mariadbd
 }

@@ -58,8 +58,6 @@ pub(super) fn server(server: &DatabaseLayout) -> Result<Command> {
         // Several groups of brokers, each with two pools.
         "max_connections=400".to_owned(),
         "shared_buffers=64MB".to_owned(),
-        // A test's data need not survive the machine; it survives the server's end.
-        "fsync=off".to_owned(),
         "log_line_prefix=%m [%p] %a %d ".to_owned(),
         "log_connections=on".to_owned(),
     ] {
