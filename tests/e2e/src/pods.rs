@@ -11,7 +11,11 @@ use nix::sys::signal::Signal;
 use tandem::broker::{report::Report, settings::AGENT_PORT};
 use testbed::PodProcess;
 
-use crate::{Group, group::now_millis, http};
+use crate::{
+    Group,
+    group::{LIMIT, now_millis},
+    http, wait,
+};
 
 impl Group<'_> {
     /// The other pod of a pair.
@@ -69,6 +73,22 @@ impl Group<'_> {
     pub async fn last_exit(&self, pod: &str) -> Result<String> {
         let exit = self.report(pod).await?.last_exit;
         Ok(exit.map(|exit| format!("{:?}", exit.reason)).unwrap_or_default())
+    }
+
+    /// When a master first greeted and when the record led to it, in milliseconds after a moment.
+    ///
+    /// # Errors
+    /// When its agent does not tell in time.
+    pub async fn promoted(&self, pod: &str, since: i64) -> Result<String> {
+        wait::until(&format!("{pod} tells its promotion"), LIMIT, async || {
+            let promotion = self.report(pod).await?.promotion.context("no promotion")?;
+            let greeted = promotion.greeted.as_millisecond() - since;
+            let recorded = promotion.recorded.map(|at| at.as_millisecond() - since);
+            Ok(recorded
+                .map(|recorded| format!("greeting {greeted} ms, record {recorded} ms"))
+                .ok_or_else(|| "the record is not written".to_owned()))
+        })
+        .await
     }
 
     /// How often containers of the group's pods were restarted.

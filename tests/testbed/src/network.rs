@@ -90,6 +90,11 @@ fn ensure_cable(bed: &Layout, namespace: &str, cable: &str, address: &str) -> Re
     let control_plane = bed.network();
     ensure_namespace(namespace)?;
     if !link_exists(namespace, "eth0")? {
+        // A removed namespace lives on, with its end of the cable, while the kernel still tries to
+        // tell somebody unreachable that a connection was closed.
+        if link_exists(&control_plane, cable)? {
+            ip(&control_plane, &["link", "delete", cable])?;
+        }
         let far_end = ["type", "veth", "peer", "name", "eth0", "netns", namespace];
         ip(&control_plane, &[&["link", "add", cable], &far_end[..]].concat())?;
     }

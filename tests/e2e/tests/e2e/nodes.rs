@@ -49,7 +49,9 @@ async fn take_over(
 ) -> Result<String> {
     let (next, _) = group.await_master(epoch).await?;
     ensure!(next == group.other(master), "{next} took over from {master}");
-    crate::faults::outages(clients, at).await
+    // Clients of a node that vanished learn of it by their own limits, long after that.
+    let promoted = group.promoted(&next, at).await?;
+    Ok(format!("{promoted}, {}", crate::faults::outages(clients, at).await?))
 }
 
 /// The master's node loses the control plane only: the master serves on, is not evicted, and is not
