@@ -30,7 +30,7 @@ test: ## All kinds of tests, end to end included; needs root and Linux, at most 
 test-full: ## As test, with repetitions and the whole matrix.
 	tests/stages.sh full
 
-bench: ## Failover times against two baselines, and the footprint, into target/bench; root and Linux, 40 minutes.
+bench: ## Failover times against three baselines, and the footprint, into target/bench; root and Linux, 75 minutes.
 	cargo build --profile dist --bin tandem
 	cargo build --workspace --bins
 	TANDEM_BINARY=target/x86_64-unknown-linux-gnu/dist/tandem target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
