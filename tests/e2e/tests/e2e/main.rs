@@ -102,7 +102,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 19] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 20] = [
     ("database_master_killed", Company::Beside, Place::Database, With::Every, |lab, store| {
         faults::killed(lab, store).boxed_local()
     }),
@@ -168,8 +168,15 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 19] = [
         With::PostgreSql,
         |lab, store| database_faults::cut_from_master(lab, store).boxed_local(),
     ),
+    (
+        "leased_volume_master_frozen",
+        Company::Beside,
+        Place::Volume,
+        With::FullOnly,
+        |lab, store| databases::frozen(lab, store).boxed_local(),
+    ),
     ("leased_volume_pod_frozen", Company::Beside, Place::Volume, With::FullOnly, |lab, store| {
-        databases::frozen(lab, store).boxed_local()
+        databases::pod_frozen(lab, store).boxed_local()
     }),
     ("leased_volume_pod_deleted", Company::Beside, Place::Volume, With::FullOnly, |lab, store| {
         faults::pod_deleted(lab, store).boxed_local()
