@@ -48,15 +48,20 @@ fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
 
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
-fn a_killed_broker_s_lease_is_given_back_within_a_second() {
+fn a_killed_broker_s_lease_is_given_back_before_it_runs_out() {
     let (api, database) = (FakeApi::start(), Postgres::start());
     let group = Group::on_database("lease", &api, &database);
     let (first, _second) = group.master_and_standby();
     let (holder, _) = database.lease();
     let fault = Instant::now();
     first.inflict(Fault::Kill);
-    while database.lease().0 == holder {
-        assert!(fault.elapsed().as_secs() < 1, "the lease is left to run out");
+    loop {
+        let (now, until) = database.lease();
+        if now != holder {
+            break;
+        }
+        // The server's clock is this machine's.
+        assert!(tandem::clock::now().as_millisecond() < until, "the lease is left to run out");
     }
     println!("released within {:?}", fault.elapsed());
     api.wait_for("the other pod", SOON, |api| api.target() == "lease-1");
