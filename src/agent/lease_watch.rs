@@ -34,6 +34,11 @@ impl Holders {
     pub fn id(&self, nonce: u32) -> String {
         format!("{}.{nonce:08x}", self.prefix)
     }
+
+    /// Whether this is the id of one of them, of whatever nonce.
+    fn include(&self, holder: &str) -> bool {
+        holder.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'))
+    }
 }
 
 /// A look without an answer yet, or the answer.
@@ -79,9 +84,18 @@ impl Lease {
         }
     }
 
+    fn is_of_this_pod(&self, row: &Row) -> bool {
+        row.holder.as_deref().is_some_and(|holder| self.holders.include(holder))
+    }
+
     fn judge(&self, life: Life, started: Instant, row: &Row) -> Look {
         let ours = life.pid.map(|_| self.holders.id(life.nonce));
-        let view = judge(row, ours.as_deref());
+        let view = match judge(row, ours.as_deref()) {
+            // Of a dead broker of this pod, and not given back yet: nobody has taken over, and its
+            // sessions may still live.
+            LockView::Other if ours.is_none() && self.is_of_this_pod(row) => LockView::Unknown,
+            view => view,
+        };
         // Given back, it would bear no name.
         let ran_out = ours.is_some() && row.holder == ours && view == LockView::Free;
         let seen = LeaseSeen {
@@ -200,8 +214,10 @@ mod tests {
         assert_eq!(judged(&row(before, 9)), verdict(LockView::Other, false));
         let nobody = Life { pid: None, ..life };
         let look = lease.judge(nobody, started, &row(ours, 9));
-        assert_eq!(look.verdict.view, LockView::Other, "its sessions may still live");
+        assert_eq!(look.verdict.view, LockView::Unknown, "nobody has taken over");
         assert_eq!(look.lease.unwrap().unwrap().proven_until, None);
+        let another = row(Some("orders-0.01234567.00000001".to_owned()), 9);
+        assert_eq!(lease.judge(nobody, started, &another).verdict.view, LockView::Other);
     }
 
     #[tokio::test(start_paused = true)]
