@@ -5,12 +5,13 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
+use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
 use crate::agent::machine::{Act, ChildEvent, Deadline, Input, StorageView};
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
-use crate::broker::report::{ChildExit, GreetingView, LockView};
+use crate::broker::report::{ChildExit, ExitReason, GreetingView, LockView};
 use crate::clock;
 use crate::core::promotion;
 use crate::lock::track::Life;
@@ -130,7 +131,8 @@ impl Agent {
     }
 
     fn note_exit(&mut self, status: String) {
-        let reason = self.machine.exit_reason();
+        let reason =
+            if self.crashed { ExitReason::BrokerCrashed } else { self.machine.exit_reason() };
         tracing::info!("the broker ended ({status}): {reason:?}");
         self.view.metrics.exits.get_or_create(&ExitLabels { reason: ReasonLabel(reason) }).inc();
         let mut known = self.view.known();
@@ -184,6 +186,9 @@ impl Agent {
             Act::Release => self.release(),
             Act::Stop => self.signal(Signal::SIGTERM),
             Act::Kill(reason) => {
+                // A lock that is free because its holder just died was not lost.
+                self.crashed = reason == ExitReason::LockLost
+                    && self.broker.as_ref().is_some_and(Broker::is_ending);
                 self.signal(Signal::SIGKILL);
                 tracing::error!("the broker is killed: {reason:?}");
             }

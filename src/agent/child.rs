@@ -1,6 +1,7 @@
 //! The broker process: started without a shell, waited for by its own handle, its output passed on.
 
 use std::env;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -84,12 +85,31 @@ impl Broker {
         Ok(Self { pid, signals })
     }
 
+    /// Whether it is about to end by itself, or has ended and is not reaped yet. The kernel frees a
+    /// process's locks before its parent can learn of the end.
+    pub fn is_ending(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        stat.map_or(true, |stat| tells_end(&stat))
+    }
+
     /// Sends it a signal, unless it has ended.
     pub fn signal(&self, signal: Signal) {
         if self.signals.send(signal).is_err() {
             tracing::debug!("process {} has ended before {signal}", self.pid);
         }
     }
+}
+
+/// The kernel's flag of a process that ends (`PF_EXITING`, linux/sched.h).
+const EXITING: u64 = 4;
+
+/// What `/proc/<pid>/stat` says: after the name, which may hold anything, state is the first field and
+/// flags are the seventh.
+fn tells_end(stat: &str) -> bool {
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let dead = matches!(fields.next(), Some("Z" | "X"));
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
+    dead || flags.is_some_and(|flags| flags & EXITING != 0)
 }
 
 /// A bare name is looked up in `$JAVA_HOME/bin` first; `exec` itself looks in `$PATH`.

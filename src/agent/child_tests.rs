@@ -54,8 +54,8 @@ async fn a_descendant_that_outlives_it_is_killed_before_it_counts_as_gone() {
             break;
         }
     }
-    let left = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
-        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+    let left = fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line == b"sleep\x0061\0"
     });
     assert_eq!(left.count(), 0);
@@ -96,4 +96,12 @@ fn what_a_broker_with_a_lease_logs_is_understood() {
     assert_eq!(sign(line), Some(LogSign::Waits));
     let line = b"INFO orders-0.01234567.0000beef, becoming master with lease expiry Sun Nov 22";
     assert_eq!(sign(line), Some(LogSign::Takes));
+}
+
+#[test]
+fn a_process_that_ends_is_known_before_it_is_reaped() {
+    let lives = "42 (java (x) y) S 1 42 42 0 -1 4194560 100 0 0";
+    let ends = "42 (java (x) y) R 1 42 42 0 -1 4194564 100 0 0";
+    let ended = "42 (java (x) y) Z 1 42 42 0 -1 4227084 100 0 0";
+    assert_eq!([lives, ends, ended].map(tells_end), [false, true, true]);
 }

@@ -94,7 +94,9 @@ impl Lease {
             // Of a dead broker of this pod, and not given back yet: nobody has taken over, and its
             // sessions may still live.
             LockView::Other if ours.is_none() && self.is_of_this_pod(row) => LockView::Unknown,
-            view => view,
+            view @ (LockView::Mine(_) | LockView::Other | LockView::Free | LockView::Unknown) => {
+                view
+            }
         };
         // Given back, it would bear no name.
         let ran_out = ours.is_some() && row.holder == ours && view == LockView::Free;

@@ -69,6 +69,8 @@ pub(super) struct Agent {
     pub(super) promotion: Option<AbortHandle>,
     /// Promotions in a row that repaired the record: two masters must not fight at full speed.
     pub(super) repairs: u32,
+    /// The broker was ending by itself already when it was to be killed for its lost lock.
+    pub(super) crashed: bool,
     pub(super) last_promotion: Option<Instant>,
     /// The record as last seen, and when.
     pub(super) record: Option<(Option<Box<serde_json::Value>>, Instant)>,
@@ -151,6 +153,7 @@ impl Agent {
             lock_taken: None,
             promotion: None,
             repairs: 0,
+            crashed: false,
             last_promotion: None,
             record: None,
             done: false,

@@ -28,6 +28,7 @@ impl Agent {
         self.lock_taken = None;
         self.last_promotion = None;
         self.repairs = 0;
+        self.crashed = false;
         self.promoter.epochs.forget_tried();
         let generation = self.generation() + 1;
         match Broker::start(&self.settings.child, generation, self.around.clone()) {
