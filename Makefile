@@ -11,6 +11,7 @@ generate: ## Write the files that are made from code and chart: crds/, the chart
 check: ## Format, lints and unit tests: seconds when warm, no root needed.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo clippy --workspace --test database --test e2e --quiet -- -D warnings
 	cargo test --workspace --lib --quiet
 	cargo test --package tandem --tests --quiet
 

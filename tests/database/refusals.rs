@@ -36,7 +36,7 @@ pub async fn a_missing_database_is_named(kind: DatabaseKind) {
         // Without rights everywhere a user is not even told that there is none.
         admin.run(&format!("GRANT SELECT ON *.* TO {}", world.name)).await;
     }
-    let agent = world.agent_with(|settings| settings.server.name = "absent".to_owned());
+    let agent = world.agent_with(|settings| "absent".clone_into(&mut settings.server.name));
     is(&agent.prepare().await.unwrap_err(), ProblemKind::DatabaseMissing, &["absent", "create"]);
 }
 
@@ -104,7 +104,7 @@ pub async fn nobody_listens(kind: DatabaseKind) {
     let mut settings = settings(kind, port, "orders", access.path());
     let problem = Database::new(settings.clone()).look().await.unwrap_err();
     is(&problem, ProblemKind::DatabaseUnreachable, &["refused", "orders", &port.to_string()]);
-    settings.server.host = "absent.invalid".to_owned();
+    "absent.invalid".clone_into(&mut settings.server.host);
     let begun = Instant::now();
     let problem = Database::new(settings).look().await.unwrap_err();
     is(&problem, ProblemKind::DatabaseUnreachable, &["absent.invalid"]);
@@ -133,7 +133,7 @@ pub async fn certificates_are_verified(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let with = |host: &str, tls: DatabaseTls| {
         world.agent_with(|settings| {
-            settings.server.host = host.to_owned();
+            host.clone_into(&mut settings.server.host);
             settings.server.tls = tls;
         })
     };
@@ -191,7 +191,7 @@ pub async fn tables_of_a_broker_killed_in_between_are_completed(kind: DatabaseKi
 pub async fn commits_that_may_be_lost_are_noted(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let (mut admin, name) = (world.admin().await, &world.name);
-    let (weaken, word) = if world.is_postgres() {
+    let (weaken, setting) = if world.is_postgres() {
         (format!("ALTER DATABASE {name} SET synchronous_commit=off"), "synchronous_commit")
     } else {
         let name = "innodb_flush_log_at_trx_commit";
@@ -202,7 +202,7 @@ pub async fn commits_that_may_be_lost_are_noted(kind: DatabaseKind) {
     if !world.is_postgres() {
         admin.run("SET GLOBAL innodb_flush_log_at_trx_commit=1").await;
     }
-    let note = prepared.notes.iter().find(|note| note.message.contains(word)).expect("a note");
+    let note = prepared.notes.iter().find(|note| note.message.contains(setting)).expect("a note");
     assert_eq!(note.kind, NoteKind::CommitsMayBeLost);
 }
 
