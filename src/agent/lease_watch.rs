@@ -90,14 +90,12 @@ impl Lease {
 
     fn judge(&self, life: Life, started: Instant, row: &Row) -> Look {
         let ours = life.pid.map(|_| self.holders.id(life.nonce));
-        let view = match judge(row, ours.as_deref()) {
-            // Of a dead broker of this pod, and not given back yet: nobody has taken over, and its
-            // sessions may still live.
-            LockView::Other if ours.is_none() && self.is_of_this_pod(row) => LockView::Unknown,
-            view @ (LockView::Mine(_) | LockView::Other | LockView::Free | LockView::Unknown) => {
-                view
-            }
-        };
+        let mut view = judge(row, ours.as_deref());
+        if ours.is_none() && view == LockView::Other && self.is_of_this_pod(row) {
+            // Of a dead broker, and not given back yet: nobody has taken over, and its sessions may
+            // still live.
+            view = LockView::Unknown;
+        }
         // Given back, it would bear no name.
         let ran_out = ours.is_some() && row.holder == ours && view == LockView::Free;
         let seen = LeaseSeen {

@@ -49,24 +49,19 @@ pub(super) fn storage_lock(cluster: &ValidCluster, observed: &Observed) -> Optio
     }
     match reports.iter().find_map(|(_, report)| report.server.as_ref()) {
         Some(server) => {
-            let message = format!(
-                "{place}: {server} elects the master, and refuses writes of any other broker"
-            );
-            verdict(Truth::True, Reason::LeaseVerified, of_store(cluster, message, server, &place))
+            // Only a database that holds the messages can refuse them.
+            let fence = match cluster.store.claim() {
+                None => ", and refuses writes of any other broker",
+                Some(_) => "",
+            };
+            let message = format!("{place}: {server} elects the master{fence}");
+            verdict(Truth::True, Reason::LeaseVerified, message)
         }
         None => verdict(
             Truth::Unknown,
             Reason::NotObserved,
             format!("{place}: no agent has asked the database yet"),
         ),
-    }
-}
-
-/// Only a database that holds the messages can refuse them.
-fn of_store(cluster: &ValidCluster, full: String, server: &str, place: &str) -> String {
-    match cluster.store.claim() {
-        None => full,
-        Some(_) => format!("{place}: {server} elects the master"),
     }
 }
 

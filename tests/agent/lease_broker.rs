@@ -7,6 +7,8 @@ use std::net::TcpListener;
 use std::process::exit;
 use std::time::Duration;
 
+use tandem::broker::classic::lease_sql::now_millis;
+use tandem::broker::settings::DatabaseKind;
 use tokio::time::sleep;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -19,8 +21,6 @@ pub const DATABASE: &str = "FAKE_BROKER_DATABASE";
 pub const PROPERTIES: &str = "FAKE_BROKER_PROPERTIES";
 /// Milliseconds of a lease.
 pub const LEASE: &str = "FAKE_BROKER_LEASE";
-
-const NOW: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp())*1000 AS BIGINT)";
 
 struct Lease {
     port: u16,
@@ -83,9 +83,10 @@ impl Lease {
     /// `leaseObtainStatement`.
     async fn obtain(&mut self) -> Option<bool> {
         let (holder, lease) = (&self.properties["holder"], self.length);
+        let now = now_millis(DatabaseKind::PostgreSQL);
         self.change(&format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={NOW}+{lease} \
-             WHERE (TIME IS NULL OR TIME < {NOW}) AND ID=1"
+            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{lease} \
+             WHERE (TIME IS NULL OR TIME < {now}) AND ID=1"
         ))
         .await
     }
@@ -93,9 +94,10 @@ impl Lease {
     /// `leaseUpdateStatement`, as a renewal.
     async fn renew(&mut self) -> Option<bool> {
         let (holder, lease) = (&self.properties["holder"], self.length);
+        let now = now_millis(DatabaseKind::PostgreSQL);
         self.change(&format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={NOW}+{lease} \
-             WHERE BROKER_NAME='{holder}' AND ID=1 AND TIME >= {NOW}"
+            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{lease} \
+             WHERE BROKER_NAME='{holder}' AND ID=1 AND TIME >= {now}"
         ))
         .await
     }

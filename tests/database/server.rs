@@ -93,7 +93,7 @@ impl Server {
         while !self.is_ready() {
             let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
             assert!(self.process.try_wait().unwrap().is_none(), "the server ended: {}", log());
-            assert!(begun.elapsed() < Duration::from_secs(60), "no server: {}", log());
+            assert!(begun.elapsed() < Duration::from_mins(1), "no server: {}", log());
             sleep(Duration::from_millis(20));
         }
     }
@@ -189,55 +189,23 @@ fn mariadb(directory: &Path, port: u16) -> Child {
 /// An authority, and a server's certificate for `localhost`.
 fn certificates(directory: &Path) {
     authority(directory, "ca");
-    let openssl = |arguments: &[&str]| {
-        let mut openssl = command(directory, "openssl");
-        run(directory, openssl.args(arguments));
-    };
-    openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-subj",
-        "/CN=server",
-        "-days",
-        "2",
-        "-keyout",
-        "server.key",
-        "-out",
-        "server.crt",
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-addext",
-        "basicConstraints=critical,CA:FALSE",
-    ]);
+    let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"];
+    let leaf = ["-addext", "basicConstraints=critical,CA:FALSE"];
+    certificate(directory, "server", "/CN=server", &[&signed[..], &leaf].concat());
     let key = fs::Permissions::from_mode(0o600);
     fs::set_permissions(directory.join("server.key"), key).unwrap();
 }
 
 /// `<name>.crt` and `<name>.key` of an authority.
 fn authority(directory: &Path, name: &str) {
-    let mut openssl = command(directory, "openssl");
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-subj",
-        "/CN=authority",
-        "-days",
-        "2",
-    ]);
+    certificate(directory, name, "/CN=authority", &[]);
+}
+
+/// `<name>.crt` and `<name>.key`, signed by itself unless `more` says otherwise.
+fn certificate(directory: &Path, name: &str, subject: &str, more: &[&str]) {
     let (key, certificate) = (format!("{name}.key"), format!("{name}.crt"));
-    run(directory, openssl.args(["-keyout", &key, "-out", &certificate]));
+    let mut openssl = command(directory, "openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    openssl.args(["-nodes", "-days", "2", "-subj", subject, "-keyout", &key, "-out", &certificate]);
+    run(directory, openssl.args(more));
 }

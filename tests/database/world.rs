@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tandem::broker::classic::lease_sql::now_millis;
 use tandem::broker::settings::{
     DatabaseAccess, DatabaseKind, DatabaseServer, DatabaseTls, LeaseSettings,
 };
@@ -156,11 +157,7 @@ pub struct Broker {
 
 impl Broker {
     fn now(&self) -> &'static str {
-        if self.postgres {
-            "CAST(EXTRACT(EPOCH FROM clock_timestamp())*1000 AS BIGINT)"
-        } else {
-            "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6)) DIV 1000)"
-        }
+        now_millis(if self.postgres { DatabaseKind::PostgreSQL } else { DatabaseKind::MariaDB })
     }
 
     /// `leaseObtainStatement`.

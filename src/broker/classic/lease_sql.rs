@@ -39,7 +39,8 @@ pub fn statements(kind: DatabaseKind, database: &Database) -> LeaseSql {
 }
 
 /// Milliseconds since 1970 by the database's clock at the moment of the statement, not of the
-/// transaction; in UTC, because a time zone with daylight saving has an hour twice a year.
+/// transaction (PostgreSQL's `now()` would be that); in UTC, because a time zone with daylight saving
+/// has an hour twice a year.
 pub fn now_millis(kind: DatabaseKind) -> &'static str {
     match kind {
         DatabaseKind::PostgreSQL => "CAST(EXTRACT(EPOCH FROM clock_timestamp())*1000 AS BIGINT)",

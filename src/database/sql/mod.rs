@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::broker::classic::lease_sql::now_millis;
 use crate::broker::settings::{DatabaseKind, LeaseSettings};
 use crate::lock::lease::REPAIR;
 
@@ -74,6 +75,8 @@ pub enum Whose<'a> {
 pub struct Sql {
     /// Which words.
     pub dialect: Dialect,
+    /// The database's time, as in the statements of the broker's own locker.
+    now: &'static str,
     prefix: String,
     database: String,
     lease_millis: u64,
@@ -88,6 +91,7 @@ impl Sql {
         };
         Self {
             dialect,
+            now: now_millis(settings.server.kind),
             prefix: settings.table_prefix.clone(),
             database: settings.server.name.clone(),
             lease_millis: settings.lease_millis,
@@ -143,23 +147,15 @@ impl Sql {
         Some(format!("CREATE TABLE IF NOT EXISTS {name}({columns}, PRIMARY KEY (ID)){engine}"))
     }
 
-    /// The database's time in milliseconds since 1970, and not that of the transaction's start.
-    fn now(&self) -> &'static str {
-        match self.dialect {
-            Dialect::Postgres => postgres::NOW,
-            Dialect::MySql => mysql::NOW,
-        }
-    }
-
     /// Holder, milliseconds left, time.
     pub fn look(&self) -> String {
-        let (now, lock) = (self.now(), self.table(Table::Lock));
+        let (now, lock) = (self.now, self.table(Table::Lock));
         format!("SELECT BROKER_NAME, COALESCE(TIME,0)-{now}, {now} FROM {lock} WHERE ID=1")
     }
 
     /// Puts a missing row back as a lease that nobody holds.
     pub fn repair(&self) -> String {
-        let time = format!("{}+{}", self.now(), self.lease_millis);
+        let time = format!("{}+{}", self.now, self.lease_millis);
         self.insert(Table::Lock, "ID,TIME,BROKER_NAME", &format!("1,{time},'{REPAIR}'"))
     }
 

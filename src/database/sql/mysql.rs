@@ -7,16 +7,14 @@
 
 use super::{REFUSAL, Sql, Table, VERSION, Whose};
 
-/// UTC: the hour that summer time repeats would be ambiguous.
-pub const NOW: &str = "(TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6)) DIV 1000)";
-
 pub fn registered(sql: &Sql, whose: Whose<'_>) -> String {
     let (sessions, lock) = (sql.table(Table::Sessions), sql.table(Table::Lock));
     match whose {
         Whose::RunOut => format!(
             "SELECT s.ID FROM {sessions} s JOIN {lock} l \
              ON CAST(l.BROKER_NAME AS BINARY)=CAST(s.HOLDER AS BINARY) \
-             WHERE l.ID=1 AND l.TIME<{NOW}"
+             WHERE l.ID=1 AND l.TIME<{}",
+            sql.now
         ),
         Whose::Holder(literal) => format!(
             "SELECT ID FROM {sessions} WHERE CAST(HOLDER AS BINARY)=CAST({literal} AS BINARY)"

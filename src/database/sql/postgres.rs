@@ -8,9 +8,6 @@
 
 use super::{REFUSAL, Sql, Table, VERSION, Whose};
 
-/// `clock_timestamp()` goes on within a transaction; `now()` does not.
-pub const NOW: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp())*1000 AS BIGINT)";
-
 /// Only sessions that the user may end: of roles whose rights it has. `pg_stat_activity` hides the
 /// names of others.
 pub fn end_sessions(sql: &Sql, whose: Whose<'_>) -> String {
@@ -18,7 +15,7 @@ pub fn end_sessions(sql: &Sql, whose: Whose<'_>) -> String {
     let (from, whose) = match whose {
         Whose::RunOut => (
             format!("pg_stat_activity a JOIN {lock} l ON l.BROKER_NAME=a.application_name"),
-            format!("l.ID=1 AND l.TIME<{NOW}"),
+            format!("l.ID=1 AND l.TIME<{}", sql.now),
         ),
         Whose::Holder(literal) => {
             ("pg_stat_activity a".to_owned(), format!("a.application_name={literal}"))
