@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::wait;
 
+/// For what the kernel does to a process that waits for a disk, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A process that is told apart from a later one with the same id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
@@ -76,21 +79,33 @@ impl Process {
         Ok(self.state()? != State::Gone)
     }
 
-    /// Sends the signal if the process is still there.
+    /// Sends the signal if the process is still there. When this returns from `SIGSTOP` the process
+    /// stands still, and from `SIGCONT` it goes on: the kernel only notes the signal, and the
+    /// process acts on it when it is next scheduled.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         if !self.is_alive()? {
             return Ok(());
         }
         match kill(Pid::from_raw(self.pid), signal) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("sending {signal} to {}", self.pid)),
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("sending {signal} to {}", self.pid));
+            }
         }
+        let not_yet = match signal {
+            Signal::SIGSTOP => State::Running,
+            Signal::SIGCONT => State::Frozen,
+            _ => return Ok(()),
+        };
+        wait::until(&format!("process {} to act on {signal}", self.pid), PATIENCE, || {
+            Ok((self.state()? != not_yet).then_some(()))
+        })
     }
 
     /// Ends the process at once and waits until it is gone.
     pub fn kill(&self) -> Result<()> {
         self.signal(Signal::SIGKILL)?;
-        self.await_end(Duration::from_secs(20))
+        self.await_end(PATIENCE)
     }
 
     /// Asks the process to end, waits, and ends it if it did not.
@@ -177,10 +192,10 @@ mod tests {
         let process = Process::find(child.id().try_into().unwrap()).unwrap().unwrap();
         assert_eq!(process.state().unwrap(), State::Running);
         process.signal(Signal::SIGSTOP).unwrap();
-        wait::until("the stop", Duration::from_secs(5), || {
-            Ok((process.state()? == State::Frozen).then_some(()))
-        })
-        .unwrap();
+        assert_eq!(process.state().unwrap(), State::Frozen);
+        process.signal(Signal::SIGCONT).unwrap();
+        assert_eq!(process.state().unwrap(), State::Running);
+        process.signal(Signal::SIGSTOP).unwrap();
         process.kill().unwrap();
         assert_eq!(process.state().unwrap(), State::Gone);
         assert!(child.wait().is_err(), "its status was asked for already");
