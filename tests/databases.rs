@@ -5,9 +5,13 @@
 mod support;
 
 use serde_json::json;
-use support::world::{DATABASE, World};
-use tandem::broker::report::{
-    DatabaseNote, DatabaseProblem, DatabaseReport, NoteKind, ProblemKind,
+use support::{
+    group::NAMESPACE,
+    world::{DATABASE, World},
+};
+use tandem::{
+    broker::report::{DatabaseNote, DatabaseProblem, DatabaseReport, NoteKind, ProblemKind},
+    operator::listen,
 };
 
 fn secret(world: &World) {
@@ -114,4 +118,27 @@ async fn a_settled_group_writes_nothing() {
     world.forget();
     world.rounds(5).await;
     assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_of_a_settled_group_are_asked_without_the_api_server_and_news_is_told_once() {
+    let world = settled().await;
+    let context = world.context();
+    world.forget();
+    assert_eq!(context.listener.news(&context.reports).await, []);
+    let problem =
+        DatabaseProblem { kind: ProblemKind::DatabaseUnreachable, message: "no answer".into() };
+    says(&world, &DatabaseReport { problem: Some(problem), ..fine() });
+    let news = context.listener.news(&context.reports).await;
+    assert_eq!(news, [listen::name(NAMESPACE, "orders")]);
+    assert_eq!(context.listener.news(&context.reports).await, []);
+    assert!(world.state().calls.is_empty(), "the API server was asked");
+    world.settle().await;
+    assert_eq!(world.condition("StorageLockVerified"), "False DatabaseUnreachable");
+    // Measured times change all the time, and are no news.
+    says(&world, &DatabaseReport { clock_offset_millis: Some(7), ..fine() });
+    assert_eq!(context.listener.news(&context.reports).await.len(), 1);
+    world.settle().await;
+    says(&world, &DatabaseReport { clock_offset_millis: Some(8), ..fine() });
+    assert_eq!(context.listener.news(&context.reports).await, []);
 }

@@ -18,16 +18,14 @@ use support::{
     call::Asked,
     group::{NAMESPACE, Says},
     store::path,
-    world::{DATABASE, SPEC, World},
+    world::{DATABASE, OPERATOR, SPEC, World, operator_args},
 };
 use tandem::operator::{
-    OperatorArgs, controller,
+    controller,
     election::{Candidate, PERIOD},
     reconcile::{reconcile, retry},
 };
-use tandem::telemetry::tracing::LogFormat;
 
-const OPERATOR: &str = "tandem-system";
 const LEASE: &str = "tandem-operator";
 
 /// Rights that no request shows, and why they are given all the same.
@@ -136,18 +134,8 @@ async fn elect(world: &World) {
 
 /// The real watches for a while; what they see is reconciled.
 async fn watch(world: &World) {
-    let args = OperatorArgs {
-        agent_image: "tandem:1".into(),
-        namespace: OPERATOR.into(),
-        pod: "operator-0".into(),
-        lease: LEASE.into(),
-        watch_namespace: None,
-        port: 0,
-        concurrency: 1,
-        log_format: LogFormat::default(),
-        log: String::new(),
-    };
-    let running = controller(&world.api.client(), &args).run(reconcile, retry, world.context());
+    let running =
+        controller(&world.api.client(), &operator_args()).run(reconcile, retry, world.context());
     let running = running.take_until(tokio::time::sleep(Duration::from_secs(20)));
     let passes = running.filter_map(async |pass| pass.ok()).count().await;
     assert!(passes > 0, "the watches led to no pass");

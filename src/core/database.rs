@@ -21,7 +21,7 @@ const POSTGRESQL_PORT: u16 = 5432;
 pub(super) type Problem = (String, String);
 
 /// The database that the spec names, if it does, and its field below `storage`.
-pub(super) fn named(storage: &Storage) -> Option<(&'static str, &DatabaseAccess)> {
+pub fn named(storage: &Storage) -> Option<(&'static str, &DatabaseAccess)> {
     let lock = || storage.shared_volume.as_ref().and_then(|volume| volume.lock.database.as_ref());
     match &storage.database {
         Some(database) => Some(("database", &database.access)),

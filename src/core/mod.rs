@@ -2,7 +2,7 @@
 
 mod changes;
 pub mod credentials;
-mod database;
+pub mod database;
 pub mod events;
 pub mod lock;
 mod lock_verdict;

@@ -146,8 +146,6 @@ fn look_again(
         Group::Dead | Group::InTransit(_) => false,
     };
     match rollout {
-        // No watch tells that a database fails, or that its credentials have changed.
-        _ if converged && cluster.store.database().is_some() => NOW_AND_THEN,
         _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
         // What ends these is mostly announced by a watch; looking is for what is not.
         Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,

@@ -2,6 +2,7 @@
 
 pub mod carry_out;
 pub mod election;
+pub mod listen;
 mod named;
 pub mod observe;
 pub mod publish;

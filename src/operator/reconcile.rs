@@ -13,7 +13,9 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 
-use super::{carry_out::carry_out, observe::observe, publish::publish, reports::Reports};
+use super::{
+    carry_out::carry_out, listen::Listener, observe::observe, publish::publish, reports::Reports,
+};
 use crate::{
     api::v1alpha1::BrokerCluster,
     clock,
@@ -42,6 +44,8 @@ pub struct Context<R> {
     pub settings: Settings,
     /// Counters.
     pub metrics: OperatorMetrics,
+    /// What agents have said of their databases.
+    pub listener: Arc<Listener>,
     /// Since when a record has disagreed with the proven master, by the cluster's uid. Losing it
     /// delays a repair by two seconds, nothing else.
     pub disagreements: Mutex<HashMap<String, Timestamp>>,
@@ -114,6 +118,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     let mut observed = observe(&context.client, &context.reports, &cluster, None).await?;
     let cluster = with_credentials(cluster, &observed);
     observed.disagreement_since = context.disagreement(&cluster.uid, &observed, now);
+    context.listener.passed(&cluster, &observed);
     let plan = plan(&cluster, &observed, &context.settings, now);
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
     let outcome = carry_out(&context.client, &context.reports, &cluster, &plan).await;

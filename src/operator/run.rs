@@ -38,12 +38,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     election::Candidate,
+    listen::{self, Listener, announcements},
+    named,
     reconcile::{Context, reconcile, retry},
     reports::HttpReports,
 };
 use crate::{
     api::{labels, v1alpha1::BrokerCluster},
-    resources::Settings,
+    resources::{Kind, Settings},
     telemetry::{
         operator_metrics::OperatorMetrics,
         serve::{self, Probes},
@@ -165,15 +167,18 @@ async fn work(
 ) {
     let reporter =
         Reporter { controller: labels::OPERATOR.to_owned(), instance: Some(args.pod.clone()) };
+    let listener = Arc::new(Listener::default());
+    let reports = HttpReports::new();
     let context = Arc::new(Context {
         client: client.clone(),
-        reports: HttpReports::new(),
+        reports: reports.clone(),
         recorder: Recorder::new(client.clone(), reporter),
         settings: Settings {
             agent_image: args.agent_image.clone(),
             operator_namespace: args.namespace.clone(),
         },
         metrics,
+        listener: Arc::clone(&listener),
         disagreements: Mutex::new(HashMap::new()),
     });
     let until = async move {
@@ -181,13 +186,16 @@ async fn work(
         stopped.wait_for(|stop| *stop).await.map(drop).unwrap_or_default();
     };
     controller(&client, &args)
+        .reconcile_on(announcements(listener, reports))
         .graceful_shutdown_on(until)
         .run(reconcile, retry, Arc::clone(&context))
         .for_each(|result| {
             // A child of a cluster that is gone changed: the cluster's metrics go too. Failed passes
             // are logged where they are retried.
             if let Err(ControllerError::ObjectNotFound(gone)) = result {
-                context.metrics.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                context.metrics.forget(namespace, &gone.name);
+                context.listener.forget(&listen::name(namespace, &gone.name));
             }
             std::future::ready(())
         })
@@ -215,8 +223,8 @@ pub fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     let controller = scope.watch::<Pod>(controller);
     let controller = scope.watch_slices(controller);
     let controller = scope.watch::<Service>(controller);
-    let controller = scope.watch::<ConfigMap>(controller);
-    let controller = scope.watch::<Secret>(controller);
+    let controller = scope.watch_named::<ConfigMap>(Kind::ConfigMap, controller);
+    let controller = scope.watch_named::<Secret>(Kind::Secret, controller);
     let controller = scope.watch::<PersistentVolumeClaim>(controller);
     let controller = scope.watch::<PodDisruptionBudget>(controller);
     let controller = scope.watch::<NetworkPolicy>(controller);
@@ -256,6 +264,34 @@ impl Scope {
         controller.watches(self.api::<PartialObjectMeta<K>>(), self.ours.clone(), |object| {
             let name = object.labels().get(labels::INSTANCE)?;
             Some(ObjectRef::new(name).within(&object.namespace()?))
+        })
+    }
+
+    /// Secrets and ConfigMaps, all of them: those that users name bear no label of ours.
+    fn watch_named<K>(&self, kind: Kind, controller: Clusters) -> Clusters
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + Sync
+            + 'static,
+    {
+        let clusters = controller.store();
+        let all = watcher::Config::default();
+        controller.watches(self.api::<PartialObjectMeta<K>>(), all, move |object| {
+            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+            let ours =
+                object.labels().get(labels::MANAGED_BY).is_some_and(|by| by == labels::MANAGER);
+            let labelled = object.labels().get(labels::INSTANCE).filter(|_| ours).cloned();
+            let names_it = clusters.state().into_iter().filter_map(|cluster| {
+                let cluster = cluster.0.as_ref().ok()?;
+                let so = cluster.namespace().as_ref() == Some(&namespace)
+                    && named::names(&cluster.spec, kind, &name);
+                so.then(|| cluster.name_any())
+            });
+            let all: Vec<_> = labelled.into_iter().chain(names_it).collect();
+            all.into_iter().map(move |name| listen::name(&namespace, &name))
         })
     }
 

@@ -21,9 +21,12 @@ use tandem::{
         v1alpha1::{BrokerCluster, BrokerClusterStatus},
     },
     core::record::RecordView,
-    operator::reconcile::{Context, Error, reconcile},
+    operator::{
+        OperatorArgs,
+        reconcile::{Context, Error, reconcile},
+    },
     resources::Settings,
-    telemetry::operator_metrics::OperatorMetrics,
+    telemetry::{operator_metrics::OperatorMetrics, tracing::LogFormat},
 };
 
 use super::{
@@ -37,6 +40,9 @@ use super::{
 const ROUNDS: usize = 60;
 /// The spec of the tests: a claim made by the operator, everything else by default.
 pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {storage: 1Gi}}}}}";
+
+/// The operator's namespace.
+pub const OPERATOR: &str = "tandem-system";
 
 /// A spec with a database whose authority is in a ConfigMap.
 pub const DATABASE: &str = "storage: {database: {type: PostgreSQL, host: db, name: mq, credentialsSecret: {name: db}, tls: {caConfigMap: {name: ca}}}}";
@@ -331,6 +337,21 @@ impl World {
     }
 }
 
+/// What the operator is started with.
+pub fn operator_args() -> OperatorArgs {
+    OperatorArgs {
+        agent_image: "tandem:1".into(),
+        namespace: OPERATOR.into(),
+        pod: "operator-0".into(),
+        lease: "tandem-operator".into(),
+        watch_namespace: None,
+        port: 0,
+        concurrency: 1,
+        log_format: LogFormat::default(),
+        log: String::new(),
+    }
+}
+
 fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
     let reporter =
         Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
@@ -338,11 +359,9 @@ fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
         client: api.client(),
         reports: FakeAgents(api.clone()),
         recorder: Recorder::new(api.client(), reporter),
-        settings: Settings {
-            agent_image: "tandem:1".into(),
-            operator_namespace: "tandem-system".into(),
-        },
+        settings: Settings { agent_image: "tandem:1".into(), operator_namespace: OPERATOR.into() },
         metrics: OperatorMetrics::new(&mut Registry::default()),
+        listener: Arc::default(),
         disagreements: Mutex::new(HashMap::new()),
     })
 }
