@@ -264,6 +264,10 @@ impl Bed {
     }
 
     fn start_nodes(&self, images: &[Image]) -> Result<()> {
+        // All networks come before the first node: a node that is plugged in tells the others.
+        for node in self.nodes() {
+            network::ensure_node(node.layout(), self.record.nodes)?;
+        }
         each(self.nodes(), |node| {
             node.power_on()?;
             node.heal()?;
