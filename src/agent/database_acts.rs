@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::agent::event::{Event, LeaseSeen, Prepared};
+use crate::agent::event::{Event, LeaseSeen};
 use crate::agent::lease_watch::Holders;
 use crate::agent::machine::{DatabaseView, Input};
 use crate::agent::prepare::Preparer;
@@ -14,7 +14,7 @@ use crate::agent::proof::Fence;
 use crate::agent::run::Agent;
 use crate::agent::view::{Known, Source};
 use crate::broker::report::{DatabaseNote, DatabaseProblem, NoteKind, ProblemKind};
-use crate::database::{Database, skew};
+use crate::database::{Database, Prepared, skew};
 
 /// The pause between attempts to release a lease.
 const RELEASE_AGAIN: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ impl Agent {
         let database = access.preparer.database.clone();
         let view = match outcome {
             Ok(prepared) => {
-                let fences = access.holds_messages && prepared.makes_tables;
+                let fences = access.holds_messages && prepared.create_tables;
                 self.fence = database.filter(|_| fences).map(|database| Fence {
                     database,
                     on: Arc::new(AtomicBool::new(false)),

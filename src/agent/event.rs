@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::agent::machine::{LogSign, Peers};
 use crate::broker::report::{DatabaseNote, DatabaseProblem, GreetingView};
+use crate::database::Prepared;
 use crate::lock::track::Verdict;
 
 /// Where tasks send what they find out.
@@ -109,17 +110,6 @@ pub struct LeaseSeen {
     pub clock_offset_millis: i64,
     /// The row was gone, and nobody's lease is in its place.
     pub repaired: bool,
-}
-
-/// What is known when a broker can be started on its database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Prepared {
-    /// The broker makes the tables.
-    pub makes_tables: bool,
-    /// Product and version, if the database could be asked.
-    pub server: Option<String>,
-    /// What people should know.
-    pub notes: Vec<DatabaseNote>,
 }
 
 /// What became of a broker process.

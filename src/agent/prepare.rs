@@ -12,11 +12,10 @@ use tokio::time::timeout;
 use crate::agent::child::program;
 use crate::agent::credentials::{escaped, replace, trimmed};
 use crate::agent::driver;
-use crate::agent::event::Prepared;
 use crate::agent::reap::Kept;
 use crate::broker::report::{DatabaseProblem, ProblemKind};
 use crate::broker::settings::DatabaseAccess;
-use crate::database::Database;
+use crate::database::{Database, Prepared};
 
 /// How long the database may take for all that is asked of it.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(20);
@@ -55,9 +54,11 @@ impl Preparer {
                 message: format!("cannot make the keystore of {}: {error:#}", authority.display()),
             })?;
         }
-        self.write_properties(&holder, prepared.makes_tables).map_err(|error| DatabaseProblem {
-            kind: ProblemKind::AuthenticationRefused,
-            message: format!("the broker cannot be given its login: {error:#}"),
+        self.write_properties(&holder, prepared.create_tables).map_err(|error| {
+            DatabaseProblem {
+                kind: ProblemKind::AuthenticationRefused,
+                message: format!("the broker cannot be given its login: {error:#}"),
+            }
         })?;
         Ok(prepared)
     }
@@ -65,18 +66,13 @@ impl Preparer {
     async fn ask(&self) -> Result<Prepared, DatabaseProblem> {
         let Some(database) = &self.database else {
             // The broker finds out for itself what there is.
-            return Ok(Prepared { makes_tables: true, ..Prepared::default() });
+            return Ok(Prepared { create_tables: true, ..Prepared::default() });
         };
         let asked = timeout(DATABASE_DEADLINE, database.prepare()).await;
-        let found = asked.map_err(|_| DatabaseProblem {
+        asked.map_err(|_| DatabaseProblem {
             kind: ProblemKind::DatabaseUnreachable,
             message: format!("the database was not ready within {DATABASE_DEADLINE:?}"),
-        })??;
-        Ok(Prepared {
-            makes_tables: found.create_tables,
-            server: Some(found.server),
-            notes: found.notes,
-        })
+        })?
     }
 
     /// Read anew for each start: a rotated password needs no other step.

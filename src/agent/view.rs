@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::agent::event::Prepared;
 use crate::agent::machine::LockKind;
 use crate::broker::report::{
     AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
     GreetingView, LockReport, LockView, PromotionReport, Report,
 };
 use crate::core::promotion::Pod;
+use crate::database::Prepared;
 use crate::telemetry::metrics::{
     AgentMetrics, ProblemLabel, ProblemLabels, StateLabel, StateLabels,
 };

@@ -54,6 +54,22 @@ pub async fn end(session: &mut Session, sql: &Sql, whose: Whose<'_>) -> Result<u
     Ok(ended)
 }
 
+/// Forgets registered sessions that have ended: of brokers whose agents could not, because they
+/// ended too. Registered ones are read first, so a session that is not alive then is gone.
+pub async fn forget_ended(session: &mut Session, sql: &Sql) -> Result<(), Failure> {
+    if sql.dialect == Dialect::Postgres {
+        return Ok(());
+    }
+    let sessions = sql.table(Table::Sessions);
+    let registered = session.rows(&format!("SELECT ID FROM {sessions}")).await?;
+    let alive = alive(session).await?;
+    let ids = registered.iter().map(|fields| number(fields, 0)).collect::<Result<Vec<_>, _>>()?;
+    for id in ids.iter().filter(|id| !alive.contains(id)) {
+        session.run(&format!("DELETE FROM {sessions} WHERE ID={id}")).await?;
+    }
+    Ok(())
+}
+
 async fn kill(session: &mut Session, id: i64) -> Result<(), Failure> {
     match session.run(&format!("KILL {id}")).await {
         Err(Failure::Server { code, .. }) if code == GONE => Ok(()),

@@ -44,17 +44,15 @@ const PREPARE: Duration = Duration::from_secs(15);
 /// For the last words of a session.
 const GOOD_BYE: Duration = Duration::from_millis(200);
 
-/// What must be true before a broker is started is true.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is known when a broker can be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
     /// The broker shall create the message tables.
     pub create_tables: bool,
-    /// Product and version.
-    pub server: String,
+    /// Product and version, if the database could be asked.
+    pub server: Option<String>,
     /// What is not as it should be, though brokers may run.
     pub notes: Vec<DatabaseNote>,
-    /// This node's clock minus the database's.
-    pub clock_offset_millis: i64,
 }
 
 /// A database with a lease.

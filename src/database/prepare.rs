@@ -7,7 +7,7 @@ use crate::database::durability;
 use crate::database::problem::Failure;
 use crate::database::session::{Session, text};
 use crate::database::sql::{Dialect, Sql, Table};
-use crate::database::{Prepared, fence, look};
+use crate::database::{Prepared, ending, fence, look};
 
 /// Messages expire by the broker's clock and are counted by the database's.
 const SKEW_MILLIS: i64 = 2_000;
@@ -24,6 +24,7 @@ pub async fn prepare(
     fence::alone(session, sql, patience).await?;
     let used = holds_messages && has(session, sql, Table::Messages).await?;
     own_tables(session, sql, holds_messages && !used).await?;
+    ending::forget_ended(session, sql).await?;
     let mut create_tables = false;
     let mut notes = durability::notes(session, sql.dialect).await?;
     if holds_messages {
@@ -37,12 +38,11 @@ pub async fn prepare(
         None => look::repair(session, sql).await?,
     };
     notes.extend(skew(row.clock_offset_millis));
-    let clock_offset_millis = row.clock_offset_millis;
-    Ok(Prepared { create_tables, server, notes, clock_offset_millis })
+    Ok(Prepared { create_tables, server, notes })
 }
 
 /// Product and version.
-async fn server(session: &mut Session, dialect: Dialect) -> Result<String, Failure> {
+async fn server(session: &mut Session, dialect: Dialect) -> Result<Option<String>, Failure> {
     let version = match dialect {
         Dialect::Postgres => "SELECT 'PostgreSQL '||current_setting('server_version')",
         Dialect::MySql => {
@@ -50,7 +50,7 @@ async fn server(session: &mut Session, dialect: Dialect) -> Result<String, Failu
              CONCAT('MySQL ',VERSION()))"
         }
     };
-    Ok(session.value(version).await?.unwrap_or_default())
+    session.value(version).await
 }
 
 /// Makes our own tables and their rows, and checks them. An administrator may have made them.

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use tandem::broker::report::{AgentState, Evidence, ExitReason, LockView, ProblemKind, Report};
+use tandem::broker::settings::DatabaseKind;
 
 use crate::SOON;
 use crate::api::FakeApi;
-use crate::pod::{Fault, Group, Pod, free_port};
-use crate::postgres::{PASSWORD, Postgres, lease_on};
+use crate::pod::{Fault, Group, Pod};
+use crate::postgres::{lease_on, query};
+use crate::server::{PASSWORD, Server, free_port};
 
 fn problem(report: &Report) -> Option<ProblemKind> {
     report.database.as_ref().and_then(|database| database.problem.as_ref()).map(|it| it.kind)
@@ -29,7 +31,7 @@ fn wait_for_master(pods: [&Pod; 2]) -> &Pod {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     let (first, second) = group.master_and_standby();
     let report = first.report();
@@ -39,9 +41,13 @@ fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
     let seen = report.database.unwrap();
     assert!(seen.server.unwrap().contains("PostgreSQL"));
     assert_eq!((seen.problem, seen.notes), (None, Vec::new()));
-    assert!(database.lease().0.starts_with("lease-0.uid-of-l."), "{:?}", database.lease());
+    assert!(
+        lease_on(database.port).0.starts_with("lease-0.uid-of-l."),
+        "{:?}",
+        lease_on(database.port)
+    );
     let fence = "SELECT COUNT(DISTINCT tgrelid) FROM pg_trigger WHERE NOT tgisinternal";
-    assert_eq!(database.query(fence), ["3"], "on messages, acknowledgements and lock");
+    assert_eq!(query(database.port, fence), ["3"], "on messages, acknowledgements and lock");
     let left = first.metric("tandem_agent_lease_left_milliseconds");
     assert!((0..3000).contains(&left), "{left}");
 }
@@ -49,14 +55,14 @@ fn a_broker_with_a_lease_becomes_the_master_of_the_record_behind_a_fence() {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_killed_broker_s_lease_is_given_back_before_it_runs_out() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     let (first, _second) = group.master_and_standby();
-    let (holder, _) = database.lease();
+    let (holder, _) = lease_on(database.port);
     let fault = Instant::now();
     first.inflict(Fault::Kill);
     loop {
-        let (now, until) = database.lease();
+        let (now, until) = lease_on(database.port);
         if now != holder {
             break;
         }
@@ -74,13 +80,13 @@ fn a_killed_broker_s_lease_is_given_back_before_it_runs_out() {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_frozen_broker_is_killed_before_its_lease_ends() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     let (first, _second) = group.master_and_standby();
-    let (holder, _) = database.lease();
+    let (holder, _) = lease_on(database.port);
     first.inflict(Fault::Freeze);
     // Nobody renews it any more, so its end is known until it is given back.
-    let (_, until) = database.lease();
+    let (_, until) = lease_on(database.port);
     api.wait_for("the other pod", SOON, |api| api.target() == "lease-1");
     let exit = first.wait_for(AgentState::Standby).last_exit.unwrap();
     assert_eq!(exit.reason, ExitReason::LeaseUnproven);
@@ -88,13 +94,13 @@ fn a_frozen_broker_is_killed_before_its_lease_ends() {
     let left = until - exit.at.as_millisecond();
     println!("dead {left} ms before the end of its lease");
     assert!(left > 0);
-    assert_ne!(database.lease().0, holder);
+    assert_ne!(lease_on(database.port).0, holder);
 }
 
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn without_the_database_brokers_are_dead_before_their_lease_ends_and_start_when_it_is_back() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     let (first, second) = group.master_and_standby();
     database.stop();
@@ -128,7 +134,7 @@ fn without_the_database_brokers_are_dead_before_their_lease_ends_and_start_when_
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_wrong_password_starts_no_broker_until_it_is_right() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     group.set_password("wrong");
     let pod = group.pod(0);
@@ -145,7 +151,7 @@ fn a_wrong_password_starts_no_broker_until_it_is_right() {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_stolen_lease_costs_the_master_its_life_at_once_and_a_deleted_row_comes_back() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     for (ordinal, fault) in
         ["UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='thief'", "DELETE FROM ACTIVEMQ_LOCK"]
@@ -155,7 +161,7 @@ fn a_stolen_lease_costs_the_master_its_life_at_once_and_a_deleted_row_comes_back
         let pod = group.pod(u16::try_from(ordinal).unwrap());
         pod.wait_for(AgentState::Master);
         let after = Instant::now();
-        database.query(fault);
+        query(database.port, fault);
         let report = pod.wait_until("the end of its broker", |report| report.last_exit.is_some());
         println!("{fault}: dead after {:?}", after.elapsed());
         assert_eq!(report.last_exit.unwrap().reason, ExitReason::LockLost, "{fault}");
@@ -166,13 +172,13 @@ fn a_stolen_lease_costs_the_master_its_life_at_once_and_a_deleted_row_comes_back
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_pod_that_ends_gives_its_lease_back_first() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
     let group = Group::on_database("lease", &api, &database);
     let (first, second) = group.master_and_standby();
-    let (holder, _) = database.lease();
+    let (holder, _) = lease_on(database.port);
     let ended = first.end();
     println!("the pod ended within {ended:?}");
-    assert_ne!(database.lease().0, holder);
+    assert_ne!(lease_on(database.port).0, holder);
     second.wait_for(AgentState::Master);
     api.wait_for("the other pod", SOON, |api| api.target() == "lease-1");
 }
@@ -180,8 +186,9 @@ fn a_pod_that_ends_gives_its_lease_back_first() {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test runs it"]
 fn a_lock_that_only_the_broker_sees_is_known_from_its_log() {
-    let (api, database) = (FakeApi::start(), Postgres::start());
-    database.query(
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
+    query(
+        database.port,
         "CREATE TABLE ACTIVEMQ_LOCK(ID BIGINT PRIMARY KEY, TIME BIGINT, BROKER_NAME VARCHAR(250)); \
          INSERT INTO ACTIVEMQ_LOCK(ID) VALUES (1); \
          CREATE TABLE ACTIVEMQ_MSGS(ID BIGINT); CREATE TABLE ACTIVEMQ_ACKS(ID BIGINT)",

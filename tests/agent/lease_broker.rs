@@ -7,13 +7,14 @@ use std::net::TcpListener;
 use std::process::exit;
 use std::time::Duration;
 
-use tandem::broker::classic::lease_sql::now_millis;
 use tandem::broker::settings::DatabaseKind;
 use tokio::time::sleep;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::broker;
 use crate::postgres::{connect, runtime};
+use crate::{broker, locker};
+
+const KIND: DatabaseKind = DatabaseKind::PostgreSQL;
 
 /// Port of the database server.
 pub const DATABASE: &str = "FAKE_BROKER_DATABASE";
@@ -80,26 +81,14 @@ async fn run() {
 }
 
 impl Lease {
-    /// `leaseObtainStatement`.
+    /// Takes the lease if it is free or has run out.
     async fn obtain(&mut self) -> Option<bool> {
-        let (holder, lease) = (&self.properties["holder"], self.length);
-        let now = now_millis(DatabaseKind::PostgreSQL);
-        self.change(&format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{lease} \
-             WHERE (TIME IS NULL OR TIME < {now}) AND ID=1"
-        ))
-        .await
+        self.change(&locker::obtain(KIND, self.length, &self.properties["holder"])).await
     }
 
-    /// `leaseUpdateStatement`, as a renewal.
+    /// Renews the lease while it runs.
     async fn renew(&mut self) -> Option<bool> {
-        let (holder, lease) = (&self.properties["holder"], self.length);
-        let now = now_millis(DatabaseKind::PostgreSQL);
-        self.change(&format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{lease} \
-             WHERE BROKER_NAME='{holder}' AND ID=1 AND TIME >= {now}"
-        ))
-        .await
+        self.change(&locker::renew(KIND, self.length, &self.properties["holder"])).await
     }
 
     async fn make_tables(&mut self) {

@@ -15,8 +15,12 @@ mod api;
 mod broker;
 mod database;
 mod lease_broker;
+#[path = "../support/locker.rs"]
+mod locker;
 mod pod;
 mod postgres;
+#[path = "../support/server.rs"]
+mod server;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

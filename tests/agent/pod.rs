@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +18,7 @@ use tandem::broker::report::{AgentState, Report};
 use tempfile::TempDir;
 
 use crate::api::FakeApi;
-use crate::postgres::{PASSWORD, Postgres, USER};
+use crate::server::{ADMIN, PASSWORD, Server, free_port};
 use crate::{broker, lease_broker};
 
 const KEEP_ALIVE: u64 = 300;
@@ -65,16 +65,16 @@ impl Group {
     }
 
     /// A group whose lock is in this database.
-    pub fn on_database(name: &str, api: &FakeApi, database: &Postgres) -> Self {
+    pub fn on_database(name: &str, api: &FakeApi, database: &Server) -> Self {
         let group = Self { database: Some(database.port), ..Self::new(name, api) };
-        fs::write(group.directory.path().join("username"), USER).unwrap();
+        fs::write(group.directory.path().join("username"), ADMIN).unwrap();
         group.set_password(PASSWORD);
         fs::write(group.directory.path().join("driver.jar"), driver()).unwrap();
         group
     }
 
     /// A group whose lock is in this database, but its agents do not speak its language.
-    pub fn on_foreign_database(name: &str, api: &FakeApi, database: &Postgres) -> Self {
+    pub fn on_foreign_database(name: &str, api: &FakeApi, database: &Server) -> Self {
         Self { unseen: true, ..Self::on_database(name, api, database) }
     }
 
@@ -223,10 +223,6 @@ fn agent_command() -> Command {
         command.args(["agent", "--allow-any-pid"]);
         command
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Pod {

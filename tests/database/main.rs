@@ -15,8 +15,12 @@ use tandem::broker::settings::DatabaseKind;
 mod client;
 mod fence;
 mod lease;
+#[path = "../support/locker.rs"]
+mod locker;
 mod refusals;
+#[path = "../support/server.rs"]
 mod server;
+mod shared;
 mod world;
 
 /// Each test once for each dialect. A dialect's tests stand together, so that its server starts once.

@@ -8,6 +8,7 @@ use tandem::broker::settings::{DatabaseKind, DatabaseTls};
 use tandem::database::Database;
 
 use crate::server::PASSWORD;
+use crate::shared::{its_authority, other_authority};
 use crate::world::{World, settings};
 
 fn is(problem: &DatabaseProblem, kind: ProblemKind, words: &[&str]) {
@@ -139,14 +140,14 @@ pub async fn certificates_are_verified(kind: DatabaseKind) {
     };
     let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
     let verified = |ca| DatabaseTls::Verified { ca };
-    let right = path(world.server.authority());
+    let right = path(its_authority(&world.server));
     with("localhost", verified(right.clone())).prepare().await.unwrap();
     with("127.0.0.1", DatabaseTls::Encrypted).look().await.unwrap();
 
     let name = with("127.0.0.1", verified(right)).look().await.unwrap_err();
     is(&name, ProblemKind::TlsRefused, &["127.0.0.1", "certificate"]);
     // Written by the servers' user.
-    let other = world.server.other_authority(&world.name);
+    let other = other_authority(&world.server, &world.name);
     let wrong = with("localhost", verified(path(other))).look().await.unwrap_err();
     is(&wrong, ProblemKind::TlsRefused, &["certificate", "caSecret"]);
     let absent = with("localhost", verified("/absent/ca.crt".to_owned())).look().await;

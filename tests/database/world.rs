@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tandem::broker::classic::lease_sql::now_millis;
 use tandem::broker::settings::{
     DatabaseAccess, DatabaseKind, DatabaseServer, DatabaseTls, LeaseSettings,
 };
@@ -13,7 +12,9 @@ use tandem::database::Database;
 use tempfile::TempDir;
 
 use crate::client::{Client, Refusal};
+use crate::locker;
 use crate::server::{ADMIN, PASSWORD, Server};
+use crate::shared;
 
 pub const LEASE: u64 = 4_000;
 
@@ -28,7 +29,7 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 impl World {
     /// An empty database that belongs to the user of the same name.
     pub async fn new(kind: DatabaseKind) -> Self {
-        let server = tokio::task::spawn_blocking(move || Server::of(kind)).await.unwrap();
+        let server = tokio::task::spawn_blocking(move || shared::server(kind)).await.unwrap();
         let name = format!("w{}", WORLDS.fetch_add(1, Ordering::Relaxed));
         let world = Self { server, name, directory: TempDir::new().unwrap() };
         let (name, mut admin) = (&world.name, world.admin_of("").await);
@@ -99,7 +100,7 @@ impl World {
             // As the broker has it.
             client.run("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await;
         }
-        Broker { client, holder: holder.to_owned(), postgres: self.is_postgres() }
+        Broker { client, holder: holder.to_owned(), kind: self.server.kind }
     }
 
     /// Prepared, with the broker's tables and the fence.
@@ -152,32 +153,18 @@ pub fn settings(kind: DatabaseKind, port: u16, name: &str, access: &Path) -> Lea
 pub struct Broker {
     pub client: Client,
     holder: String,
-    postgres: bool,
+    kind: DatabaseKind,
 }
 
 impl Broker {
-    fn now(&self) -> &'static str {
-        now_millis(if self.postgres { DatabaseKind::PostgreSQL } else { DatabaseKind::MariaDB })
-    }
-
-    /// `leaseObtainStatement`.
+    /// Takes the lease if it is free or has run out.
     pub async fn obtain(&mut self) -> bool {
-        let (now, holder) = (self.now(), &self.holder);
-        let statement = format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{LEASE} \
-             WHERE (TIME IS NULL OR TIME < {now}) AND ID=1"
-        );
-        self.client.run(&statement).await == 1
+        self.client.run(&locker::obtain(self.kind, LEASE, &self.holder)).await == 1
     }
 
-    /// `leaseUpdateStatement`, as a renewal.
+    /// Renews the lease while it runs.
     pub async fn renew(&mut self) -> bool {
-        let (now, holder) = (self.now(), &self.holder);
-        let statement = format!(
-            "UPDATE ACTIVEMQ_LOCK SET BROKER_NAME='{holder}', TIME={now}+{LEASE} \
-             WHERE BROKER_NAME='{holder}' AND ID=1 AND TIME >= {now}"
-        );
-        self.client.run(&statement).await == 1
+        self.client.run(&locker::renew(self.kind, LEASE, &self.holder)).await == 1
     }
 
     /// `addMessageStatement`.
@@ -191,7 +178,7 @@ impl Broker {
 
     /// The broker's tables after all its statements.
     pub async fn make_tables(&mut self) {
-        let bytes = if self.postgres { "BYTEA" } else { "LONGBLOB" };
+        let bytes = if self.kind == DatabaseKind::PostgreSQL { "BYTEA" } else { "LONGBLOB" };
         self.client
             .run(&format!(
                 "CREATE TABLE ACTIVEMQ_MSGS(ID BIGINT NOT NULL, CONTAINER VARCHAR(250) NOT NULL, \

@@ -12,7 +12,7 @@
 //! Tried on PostgreSQL 15 with driver 42.7.7, and MariaDB 10.11 with MariaDB's driver 3.5.4 and MySQL's
 //! 9.4.0.
 
-use crate::broker::{settings::DatabaseKind, store::Database};
+use crate::broker::settings::DatabaseKind;
 
 /// Statements of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +23,9 @@ pub struct LeaseSql {
     pub update: String,
 }
 
-/// The statements for this kind of database.
-pub fn statements(kind: DatabaseKind, database: &Database) -> LeaseSql {
+/// The statements for this kind of database, the lock's table and a lease of so many milliseconds.
+pub fn statements(kind: DatabaseKind, table: &str, lease: u64) -> LeaseSql {
     let now = now_millis(kind);
-    let table = database.lock_table();
-    let lease = database.lease_millis;
     LeaseSql {
         obtain: format!(
             "UPDATE {table} SET BROKER_NAME=?, TIME={now}+{lease}+0*? WHERE (TIME IS NULL OR TIME < {now}+0*?) AND ID=1"

@@ -1,13 +1,13 @@
-//! Real servers of both kinds, one of each while a test needs it, in a directory and on a port of
-//! their own. Users, databases and authorities are the tests'.
+//! Real database servers of both kinds, each in a directory and on a port of its own.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -27,89 +27,82 @@ const NOBODY: u32 = 65_534;
 pub const ADMIN: &str = "admin";
 pub const PASSWORD: &str = "first password";
 
+#[derive(Debug)]
 pub struct Server {
     pub kind: DatabaseKind,
     pub port: u16,
-    process: Child,
-    directory: TempDir,
+    process: Mutex<Option<Child>>,
+    /// With `ca.crt`, of the authority that signed its certificate, which is for `localhost`.
+    pub directory: TempDir,
 }
 
-static RUNNING: [Mutex<Weak<Server>>; 2] = [Mutex::new(Weak::new()), Mutex::new(Weak::new())];
-
 impl Server {
-    /// The running server of this kind. It ends with the last test that holds it.
-    pub fn of(kind: DatabaseKind) -> Arc<Self> {
-        let slot = &RUNNING[usize::from(kind == DatabaseKind::PostgreSQL)];
-        let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(server) = slot.upgrade() {
-            return server;
-        }
-        let server = Arc::new(Self::start(kind));
-        *slot = Arc::downgrade(&server);
-        server
-    }
-
-    fn start(kind: DatabaseKind) -> Self {
+    /// A server of the caller's own.
+    pub fn start(kind: DatabaseKind) -> Self {
         packages::ensure(&Cache::open().unwrap(), &PACKAGES).unwrap();
         let directory = TempDir::new().unwrap();
         let path = directory.path();
         own(path);
         certificates(path);
-        // Bound and given back: nobody else is told it meanwhile.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let process = if kind == DatabaseKind::PostgreSQL {
-            postgres(path, port)
-        } else {
-            mariadb(path, port)
-        };
-        let mut server = Self { kind, port, process, directory };
-        server.wait();
+        match kind {
+            DatabaseKind::PostgreSQL => init_postgres(path),
+            DatabaseKind::MySQL | DatabaseKind::MariaDB => init_mariadb(path),
+        }
+        let server = Self { kind, port: free_port(), process: Mutex::default(), directory };
+        server.start_on(server.port);
         server
     }
 
-    /// The authority that signed its certificate, which is for `localhost`.
-    pub fn authority(&self) -> PathBuf {
-        self.directory.path().join("ca.crt")
-    }
-
-    /// An authority of this name that signed nothing.
-    pub fn other_authority(&self, name: &str) -> PathBuf {
-        authority(self.directory.path(), name);
-        self.directory.path().join(format!("{name}.crt"))
-    }
-
-    /// PostgreSQL accepts connections before that and refuses their logins.
-    fn is_ready(&self) -> bool {
-        let postgres = self.kind == DatabaseKind::PostgreSQL;
-        let pid_file = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
-        let serves = !postgres || pid_file.is_ok_and(|text| text.contains("ready"));
-        serves && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
-    }
-
-    fn wait(&mut self) {
+    /// Starts it again after [`Self::stop`], perhaps where nobody looks for it.
+    pub fn start_on(&self, port: u16) {
+        let directory = self.directory.path();
+        let mut process = if self.kind == DatabaseKind::PostgreSQL {
+            postgres(directory, port)
+        } else {
+            mariadb(directory, port)
+        };
         let begun = Instant::now();
-        while !self.is_ready() {
-            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(self.process.try_wait().unwrap().is_none(), "the server ended: {}", log());
+        while !self.is_ready(port) {
+            let log = || fs::read_to_string(directory.join("log")).unwrap_or_default();
+            assert!(process.try_wait().unwrap().is_none(), "the server ended: {}", log());
             assert!(begun.elapsed() < Duration::from_mins(1), "no server: {}", log());
             sleep(Duration::from_millis(20));
         }
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = Some(process);
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
+    /// As by a crash; it need not run.
+    pub fn stop(&self) {
+        let process = self.process.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut process) = process else { return };
         // PostgreSQL's immediate shutdown, with its children. MariaDB ignores it, but not the next.
-        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        let pid = Pid::from_raw(i32::try_from(process.id()).unwrap());
         let signal = match self.kind {
             DatabaseKind::PostgreSQL => Signal::SIGQUIT,
             DatabaseKind::MySQL | DatabaseKind::MariaDB => Signal::SIGKILL,
         };
         kill(pid, signal).unwrap();
-        self.process.wait().unwrap();
+        process.wait().unwrap();
     }
+
+    /// PostgreSQL accepts connections before that and refuses their logins.
+    fn is_ready(&self, port: u16) -> bool {
+        let postgres = self.kind == DatabaseKind::PostgreSQL;
+        let pid_file = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
+        let serves = !postgres || pid_file.is_ok_and(|text| text.contains("ready"));
+        serves && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Bound and given back: nobody else is told it meanwhile.
+pub fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 fn is_root() -> bool {
@@ -122,7 +115,7 @@ fn own(path: &Path) {
     }
 }
 
-fn command(directory: &Path, program: &str) -> Command {
+fn command(directory: &Path, program: impl AsRef<OsStr>) -> Command {
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     let mut command = Command::new(program);
     command.current_dir(directory).stdin(Stdio::null());
@@ -139,13 +132,24 @@ fn run(directory: &Path, command: &mut Command) {
     assert!(status.success(), "{command:?}: {log}");
 }
 
-fn postgres(directory: &Path, port: u16) -> Child {
-    let programs = "/usr/lib/postgresql/15/bin";
+/// Debian keeps them out of the path, by version.
+fn postgres_programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let found = versions.map(|version| version.path().join("bin"));
+    found.filter(|path| path.join("initdb").exists()).max().expect("a PostgreSQL server")
+}
+
+fn init_postgres(directory: &Path) {
     fs::write(directory.join("password"), PASSWORD).unwrap();
-    let mut init = command(directory, &format!("{programs}/initdb"));
+    let mut init = command(directory, postgres_programs().join("initdb"));
     init.args(["-D", "data", "-U", ADMIN, "-A", "scram-sha-256", "--pwfile=password", "-N"]);
     run(directory, &mut init);
-    let mut server = command(directory, &format!("{programs}/postgres"));
+}
+
+fn postgres(directory: &Path, port: u16) -> Child {
+    // What a crash left names an earlier process.
+    drop(fs::remove_file(directory.join("data/postmaster.pid")));
+    let mut server = command(directory, postgres_programs().join("postgres"));
     server.args(["-D", "data", "-k", ""]).args(["-p", &port.to_string()]);
     for setting in [
         "listen_addresses=127.0.0.1",
@@ -159,7 +163,7 @@ fn postgres(directory: &Path, port: u16) -> Child {
     server.spawn().unwrap()
 }
 
-fn mariadb(directory: &Path, port: u16) -> Child {
+fn init_mariadb(directory: &Path) {
     let data = format!("--datadir={}", directory.join("data").display());
     let mut init = command(directory, "/usr/bin/mariadb-install-db");
     init.args(["--no-defaults", &data, "--auth-root-authentication-method=normal"]);
@@ -170,6 +174,10 @@ fn mariadb(directory: &Path, port: u16) -> Child {
          GRANT ALL ON *.* TO {ADMIN}@'%' WITH GRANT OPTION;"
     );
     fs::write(directory.join("first.sql"), first.replace("; ", ";\n")).unwrap();
+}
+
+fn mariadb(directory: &Path, port: u16) -> Child {
+    let data = format!("--datadir={}", directory.join("data").display());
     let mut server = command(directory, "/usr/sbin/mariadbd");
     server.args(["--no-defaults", &data, "--bind-address=127.0.0.1", "--skip-name-resolve"]);
     server.arg(format!("--port={port}"));
@@ -197,7 +205,7 @@ fn certificates(directory: &Path) {
 }
 
 /// `<name>.crt` and `<name>.key` of an authority.
-fn authority(directory: &Path, name: &str) {
+pub fn authority(directory: &Path, name: &str) {
     certificate(directory, name, "/CN=authority", &[]);
 }
 
