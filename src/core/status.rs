@@ -24,12 +24,15 @@ use crate::{
 };
 
 /// Options of the published OpenWire list: the client's own defaults would back off to 30 s between
-/// attempts and wait 30 s for a vanished node to answer. A connection to a vanished node ends after two
-/// to three times the inactivity limit: the client's first look after the last message only notes it.
+/// attempts.
 pub const OPENWIRE_LIST: &str =
     "?initialReconnectDelay=100&maxReconnectDelay=200&maxReconnectAttempts=-1&randomize=false";
-/// Options of each address in that list.
-pub const OPENWIRE_ADDRESS: &str = "?connectionTimeout=1000&wireFormat.maxInactivityDuration=5000";
+/// Options of each address in that list: the client's own defaults would wait 30 s for a vanished node
+/// to answer, and 30 s for a broker that accepts and says nothing. A connection to a vanished node ends
+/// after two to three times the inactivity limit: the client's first look after the last message only
+/// notes it. `Inital` is how the client spells it.
+pub const OPENWIRE_ADDRESS: &str = "?connectionTimeout=1000&connectAttemptTimeout=5000\
+    &wireFormat.maxInactivityDuration=3500&wireFormat.maxInactivityDurationInitalDelay=3500";
 /// The same for Qpid JMS.
 const AMQP_LIST: &str = "?failover.initialReconnectDelay=100&failover.maxReconnectDelay=200&failover.maxReconnectAttempts=-1";
 const AMQP_ADDRESS: &str = "?transport.connectTimeout=1000&amqp.idleTimeout=10000";

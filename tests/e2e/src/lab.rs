@@ -76,6 +76,9 @@ impl Lab {
     pub fn install(&self, arguments: &[&str]) -> Result<()> {
         let chart = project().join("charts/tandem");
         let chart = chart.to_str().context("the project's path is no text")?;
+        // The image keeps its name: on a bed that is still up, the old operator would stay otherwise.
+        let built = binary().metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+        let built = format!("podAnnotations.built={}", built.as_millis());
         let mut all = vec![
             "upgrade",
             "--install",
@@ -93,6 +96,8 @@ impl Lab {
             "image.tag=dev",
             "--set",
             "image.pullPolicy=Never",
+            "--set-string",
+            &built,
         ];
         all.extend(arguments);
         self.bed.helm(&all).map(drop)
