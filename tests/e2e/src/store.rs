@@ -20,6 +20,8 @@ pub enum Product {
     MariaDb,
     /// MySQL's driver; Debian has no MySQL server, so a MariaDB stands in for it.
     MySql,
+    /// A database that agents cannot ask, reached by a URL; a PostgreSQL stands in for it.
+    Other,
 }
 
 impl Product {
@@ -29,6 +31,7 @@ impl Product {
             Self::PostgreSql => "PostgreSQL",
             Self::MariaDb => "MariaDB",
             Self::MySql => "MySQL",
+            Self::Other => "Other",
         }
     }
 
@@ -38,13 +41,14 @@ impl Product {
             Self::PostgreSql => "postgresql",
             Self::MariaDb => "mariadb",
             Self::MySql => "mysql",
+            Self::Other => "other",
         }
     }
 
     /// What runs on the bed.
     pub fn server(self) -> DatabaseKind {
         match self {
-            Self::PostgreSql => DatabaseKind::Postgresql,
+            Self::PostgreSql | Self::Other => DatabaseKind::Postgresql,
             Self::MariaDb | Self::MySql => DatabaseKind::Mariadb,
         }
     }
@@ -162,7 +166,9 @@ impl GroupDatabase {
     pub fn set_password(&self, password: &str) -> Result<()> {
         let user = &self.name;
         self.sql(&match self.product {
-            Product::PostgreSql => format!("ALTER ROLE {user} PASSWORD '{password}'"),
+            Product::PostgreSql | Product::Other => {
+                format!("ALTER ROLE {user} PASSWORD '{password}'")
+            }
             Product::MariaDb | Product::MySql => {
                 format!("ALTER USER {user} IDENTIFIED BY '{password}'")
             }
@@ -177,7 +183,7 @@ impl GroupDatabase {
     /// The server's.
     pub fn lease(&self) -> Result<Option<(String, i64)>> {
         let cast = match self.product {
-            Product::PostgreSql => "text",
+            Product::PostgreSql | Product::Other => "text",
             Product::MariaDb | Product::MySql => "char",
         };
         let row = self.sql(&format!(
@@ -192,7 +198,7 @@ impl GroupDatabase {
     /// The lock's table, as it is spelt.
     pub fn lock_table(&self) -> &'static str {
         match self.product {
-            Product::PostgreSql => "activemq_lock",
+            Product::PostgreSql | Product::Other => "activemq_lock",
             Product::MariaDb | Product::MySql => "ACTIVEMQ_LOCK",
         }
     }
@@ -208,9 +214,14 @@ impl GroupDatabase {
     /// `spec.storage.database`, or the same for the lock alone. Ways to reach a server differ, so
     /// that each is used: by name or address, encrypted, verified or neither.
     pub fn spec(&self, cluster: &str) -> Value {
+        if self.product == Product::Other {
+            return self.spec_by_url(cluster);
+        }
         let verified = json!({"caConfigMap": {"name": authority(cluster)}});
         let (host, tls) = match (self.store, self.product) {
-            (Store::Database(_), Product::PostgreSql) => (self.host_name(), verified),
+            (Store::Database(_), Product::PostgreSql | Product::Other) => {
+                (self.host_name(), verified)
+            }
             (Store::Database(_), Product::MariaDb) => (self.server.address(), verified),
             (Store::Database(_), Product::MySql) => {
                 (self.server.address(), json!({"mode": "Require"}))
@@ -226,6 +237,19 @@ impl GroupDatabase {
             "credentialsSecret": {"name": credentials(cluster)},
             "tls": tls,
             "driver": {"image": DRIVERS, "imagePullPolicy": "Never"}
+        })
+    }
+
+    fn spec_by_url(&self, cluster: &str) -> Value {
+        let (host, port) = (self.server.address(), self.server.kind().port());
+        json!({
+            "type": self.product.type_(),
+            "url": format!("jdbc:postgresql://{host}:{port}/{}?sslmode=disable", self.name),
+            "adapter": "org.apache.activemq.store.jdbc.adapter.PostgresqlJDBCAdapter",
+            "credentialsSecret": {"name": credentials(cluster)},
+            "driver": {
+                "image": DRIVERS, "imagePullPolicy": "Never", "class": "org.postgresql.Driver"
+            }
         })
     }
 

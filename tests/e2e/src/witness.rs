@@ -45,6 +45,8 @@ impl GroupDatabase {
                 Store::Database(_) => POSTGRESQL,
                 Store::File | Store::VolumeWithLease(_) => POSTGRESQL_LOCK,
             }),
+            // Its sessions do not say whose they are.
+            Product::Other => self.sql(POSTGRESQL_LOCK),
             Product::MariaDb | Product::MySql => self.sql(&self.mariadb()),
         }
         .map(drop)

@@ -22,7 +22,7 @@ pub async fn bad(lab: &Lab, store: Store) -> Outcome {
     let group = Group::prepare_on(lab, &namespace, store, Server::Own).await?;
     // MariaDB tells nobody without rights on a database whether it exists.
     let unknown = match group.database()?.product() {
-        Product::PostgreSql => "DatabaseMissing",
+        Product::PostgreSql | Product::Other => "DatabaseMissing",
         Product::MariaDb | Product::MySql => "RightsMissing",
     };
     let mistakes = [

@@ -42,6 +42,21 @@ pub async fn frozen(lab: &Lab, store: Store) -> Outcome {
     Ok(format!("{text}; {account}"))
 }
 
+/// A database of which agents see nothing: the condition says so, and a killed master's lease runs out.
+pub async fn unseen_killed(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-unseen");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
+    group.await_condition("StorageLockVerified", "Unknown", "LockNotObservable").await?;
+    let clients = TestClient::start_both(&group).await?;
+    let text = fault(&group, &clients, async |pod| group.signal_broker(pod, Signal::SIGKILL).await)
+        .await?;
+    let restarts = group.restarts().await?;
+    ensure!(restarts == 0, "{restarts} container restarts");
+    let account = group.settle(&clients).await?;
+    group.remove().await?;
+    Ok(format!("{text}; {account}"))
+}
+
 /// The whole pod is frozen, its agent too, so that nobody ends the broker. When it wakes, the broker
 /// comes first: it finds its clients' last messages waiting, and must not write them.
 pub async fn pod_frozen(lab: &Lab, store: Store) -> Outcome {

@@ -97,12 +97,21 @@ enum With {
     /// PostgreSQL and MariaDB, and in a full run also MySQL's driver.
     Every,
     PostgreSql,
+    /// One that agents cannot ask.
+    Other,
     /// None: it shows nothing new of databases, but might.
     FullOnly,
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 20] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 21] = [
+    (
+        "unseen_database_master_killed",
+        Company::Beside,
+        Place::Database,
+        With::Other,
+        |lab, store| databases::unseen_killed(lab, store).boxed_local(),
+    ),
     ("database_master_killed", Company::Beside, Place::Database, With::Every, |lab, store| {
         faults::killed(lab, store).boxed_local()
     }),
@@ -211,11 +220,14 @@ fn scenarios() -> Vec<Scenario> {
 
 fn products(with: With, full: bool) -> Vec<Product> {
     let all = [Product::PostgreSql, Product::MariaDb, Product::MySql];
+    if with == With::Other {
+        return vec![Product::Other];
+    }
     let wanted = |product: &Product| match (product, with) {
         (Product::PostgreSql, With::Every | With::PostgreSql) => true,
         (Product::MariaDb, With::Every) => true,
         (Product::MySql, With::Every) | (Product::PostgreSql | Product::MariaDb, _) => full,
-        (Product::MySql, _) => false,
+        (Product::MySql | Product::Other, _) => false,
     };
     all.into_iter().filter(wanted).collect()
 }
