@@ -34,5 +34,6 @@ stage "end-to-end tests are built" cargo test --workspace --test e2e --no-run
 stage "Kubernetes and images (built once, then cached)" "$testbed" up
 stage "units, properties, golden, fake API, agent, bed" cargo test --workspace
 stage "PostgreSQL and MariaDB" cargo test --workspace --test database
-stage "agents on PostgreSQL" cargo test --workspace --test agent -- --ignored database::
+stage "agents on PostgreSQL and on FUSE" \
+  cargo test --workspace --test agent -- --ignored database:: network::
 stage "end to end" cargo test --workspace --test e2e

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
-use crate::agent::machine::{Act, ChildEvent, Deadline, Input, StorageView};
+use crate::agent::machine::{Act, ChildEvent, Deadline, Input};
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
@@ -74,6 +74,7 @@ impl Agent {
         } else {
             self.view.metrics.probe_seconds.observe(news.took.as_secs_f64());
         }
+        let file = self.access.is_none();
         match news.lease {
             Some(lease) => self.on_lease(news.generation, lease),
             None => self.view.problem(Source::Lock, news.error),
@@ -82,8 +83,10 @@ impl Agent {
             return;
         }
         self.view.known().lock_seen = news.started;
-        let storage = if unknown { StorageView::Stalled } else { StorageView::Answers };
-        self.feed(Input::Storage(storage));
+        if !unknown && file {
+            self.lock_is_local = verdict.local;
+            self.proven_until = self.proven_from(news.started);
+        }
         if let Some(file) = verdict.file {
             self.feed(Input::LockFile(file));
         }
@@ -203,11 +206,19 @@ impl Agent {
                     Event::Peers { generation, peers: peers::ask(&api, &author).await }
                 });
             }
-            Act::Arm(Deadline::Lease) => self.timers.arm_at(Deadline::Lease, self.lease_end),
+            Act::Arm(Deadline::Proof) => match self.proven_until {
+                Some(end) => self.timers.arm_at(Deadline::Proof, end),
+                None => self.timers.disarm(Deadline::Proof),
+            },
             Act::Arm(deadline) => self.timers.arm(deadline, &self.timing),
             Act::Disarm(deadline) => self.timers.disarm(deadline),
             Act::Exit => self.done = true,
         }
+    }
+
+    /// Until when the lock can be no other's if nobody else had it at this moment.
+    pub(super) fn proven_from(&self, moment: Instant) -> Option<Instant> {
+        (!self.lock_is_local).then(|| moment + self.timing.of(Deadline::Proof))
     }
 
     fn signal(&self, signal: Signal) {

@@ -77,7 +77,7 @@ impl Agent {
                 note_skew(&mut known, seen.clock_offset_millis);
                 if current {
                     known.lease_end = seen.proven_until;
-                    self.lease_end = seen.proven_until.unwrap_or(self.lease_end);
+                    self.proven_until = seen.proven_until.or(self.proven_until);
                 }
                 seen.repaired.then(row_missing)
             }

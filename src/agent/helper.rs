@@ -74,7 +74,7 @@ fn floor(answer: Answer) -> anyhow::Result<u64> {
 }
 
 fn unknown(error: String) -> Observation {
-    Observation { view: LockView::Unknown, file: None, error: Some(error) }
+    Observation { view: LockView::Unknown, file: None, local: false, error: Some(error) }
 }
 
 async fn serve(

@@ -137,7 +137,7 @@ impl LogWatch {
 }
 
 fn verdict(view: LockView, changed: bool) -> Verdict {
-    Verdict { view, changed, file: None }
+    Verdict { view, changed, file: None, local: false }
 }
 
 #[cfg(test)]

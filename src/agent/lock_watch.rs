@@ -122,7 +122,7 @@ impl LockWatch {
                 Lock::File(_) | Lock::Log(_) => "the storage does not answer",
                 Lock::Lease(_) => "the database does not answer",
             };
-            let verdict = Verdict { view, changed: false, file: None };
+            let verdict = Verdict { view, changed: false, file: None, local: false };
             let look = Look::plain(verdict, Some(error.to_owned()));
             let news = news(self.life().generation, look, started);
             events.send(Event::Lock(news)).await.ok()?;

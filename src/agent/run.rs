@@ -57,8 +57,10 @@ pub(super) struct Agent {
     pub(super) access: Option<Access>,
     /// Of the last prepared broker.
     pub(super) nonce: u32,
-    /// Until then it is proven that the running broker's lease is no other's; if it has one.
-    pub(super) lease_end: Instant,
+    /// Until then it is proven that the running broker's lock is no other's; nothing if for ever.
+    pub(super) proven_until: Option<Instant>,
+    /// As last seen: no server can give the lock file's lock to another one.
+    pub(super) lock_is_local: bool,
     /// To be put on before the record is written.
     pub(super) fence: Option<Fence>,
     pub(super) promoter: Promoter,
@@ -143,7 +145,8 @@ impl Agent {
             machine,
             access: sources.access,
             nonce: 0,
-            lease_end: Instant::now(),
+            proven_until: None,
+            lock_is_local: false,
             fence: None,
             inputs: VecDeque::new(),
             timers: Timers::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::child::Broker;
-use crate::agent::machine::{ChildEvent, Deadline, Input};
+use crate::agent::machine::{ChildEvent, Input};
 use crate::agent::promote::Promotion;
 use crate::agent::proof::Proof;
 use crate::agent::run::Agent;
@@ -23,8 +23,8 @@ const CALM: Duration = Duration::from_mins(1);
 
 impl Agent {
     pub(super) fn start(&mut self) {
-        // Not before this can it get a lease.
-        self.lease_end = Instant::now() + self.timing.of(Deadline::Lease);
+        // Not before this can it get the lock.
+        self.proven_until = self.proven_from(Instant::now());
         self.lock_taken = None;
         self.last_promotion = None;
         self.repairs = 0;

@@ -27,19 +27,23 @@ pub struct Timing {
     stop_grace: Duration,
     /// How long a lease runs; nothing for other locks.
     lease: Option<Duration>,
+    /// How long network storage may leave a look at the lock file without an answer.
+    fence_after: Duration,
 }
 
 impl Timing {
     /// From the settings of the group.
     pub fn new(settings: &AgentSettings) -> Self {
-        let (poll_millis, keep_alive_millis, lease_millis) = match &settings.lock {
-            LockSettings::File { poll_millis, keep_alive_millis, .. } => {
-                (*poll_millis, *keep_alive_millis, None)
+        let (poll_millis, keep_alive_millis, lease_millis, fence_after_millis) = match &settings
+            .lock
+        {
+            LockSettings::File { poll_millis, keep_alive_millis, fence_after_millis, .. } => {
+                (*poll_millis, *keep_alive_millis, None, *fence_after_millis)
             }
             LockSettings::Lease(lease) => {
-                (lease.poll_millis, lease.renew_millis, Some(lease.lease_millis))
+                (lease.poll_millis, lease.renew_millis, Some(lease.lease_millis), 0)
             }
-            LockSettings::Unseen { lease_millis, .. } => (*lease_millis, *lease_millis, None),
+            LockSettings::Unseen { lease_millis, .. } => (*lease_millis, *lease_millis, None, 0),
         };
         Self {
             poll: Duration::from_millis(poll_millis),
@@ -47,6 +51,7 @@ impl Timing {
             hang: Duration::from_millis(settings.hang_timeout_millis),
             stop_grace: Duration::from_millis(settings.stop_grace_millis),
             lease: lease_millis.map(Duration::from_millis),
+            fence_after: Duration::from_millis(fence_after_millis),
         }
     }
 
@@ -71,7 +76,10 @@ impl Timing {
             Deadline::StopGrace => self.stop_grace,
             Deadline::Prepare | Deadline::Release | Deadline::Record => Duration::from_secs(2),
             Deadline::Linger => Duration::from_millis(1200),
-            Deadline::Lease => self.lease().saturating_sub(margin(self.lease())),
+            Deadline::Proof => match self.lease {
+                Some(lease) => lease.saturating_sub(margin(lease)),
+                None => self.fence_after,
+            },
             Deadline::Exit => Duration::from_secs(3),
         }
     }
@@ -115,6 +123,7 @@ pub(crate) mod tests_support {
             hang: Duration::from_secs(5),
             stop_grace: Duration::from_secs(30),
             lease: None,
+            fence_after: Duration::from_secs(20),
         }
     }
 }

@@ -216,6 +216,9 @@ pub enum ExitReason {
     LockLost,
     /// Killed by its agent because nothing proved any longer that its lease had not run out.
     LeaseUnproven,
+    /// Killed by its agent because its network storage did not answer for so long that the server may
+    /// give its lock to another one.
+    StorageUnproven,
     /// Stopped politely because the pod was told to end.
     PodStopped,
 }

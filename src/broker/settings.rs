@@ -62,6 +62,9 @@ pub enum LockSettings {
         poll_millis: u64,
         /// How often a master checks its lock; also how long a new master holds off.
         keep_alive_millis: u64,
+        /// How long a broker may go on after the storage last answered, if its locks are granted by
+        /// a server.
+        fence_after_millis: u64,
     },
     /// A row with an expiry in a database that the agent can ask.
     Lease(LeaseSettings),

@@ -35,6 +35,8 @@ pub enum VolumeLock {
         poll_millis: u64,
         /// How often a master checks it.
         keep_alive_millis: u64,
+        /// How long a broker may go on after network storage last answered.
+        fence_after_millis: u64,
     },
     /// A lease in a database.
     Lease(Database),

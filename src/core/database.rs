@@ -52,8 +52,12 @@ pub(super) fn store(storage: &Storage, claim: String) -> Result<Store, Vec<Probl
         VolumeLock::Lease(database(&lock.access, "sharedVolume.lock.database")?)
     } else {
         let file = volume.lock.file.clone().unwrap_or_default();
-        let FileLock { poll, keep_alive } = &file;
-        VolumeLock::File { poll_millis: millis(poll), keep_alive_millis: millis(keep_alive) }
+        let FileLock { poll, keep_alive, fence_after } = &file;
+        VolumeLock::File {
+            poll_millis: millis(poll),
+            keep_alive_millis: millis(keep_alive),
+            fence_after_millis: millis(fence_after),
+        }
     };
     Ok(Store::Volume { claim: volume.claim_name.clone().unwrap_or(claim), lock })
 }

@@ -6,11 +6,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
 
 use crate::broker::report::LockView;
 use crate::lock::{FileIdentity, Observation, Probe, fs_type};
@@ -33,18 +33,20 @@ impl FileLock {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Observation { view: LockView::Free, file: None, error: None });
+                let local = fs_type::is_local(&self.path)?;
+                return Ok(Observation { view: LockView::Free, file: None, local, error: None });
             }
             Err(error) => return Err(error),
         };
         let identity = identity(&file)?;
+        let local = fs_type::is_local(&self.path)?;
         let holder = holder(&file)?;
         let mut error = None;
         let view = match (holder, child) {
             (None, _) => LockView::Free,
             (Some(pid), Some(child)) if pid == child => {
                 if self.child_has_lock(child, identity.inode) {
-                    LockView::Mine(fs_type::evidence(&self.path)?)
+                    LockView::Mine(fs_type::evidence(local))
                 } else {
                     error = Some(format!("process {child} is said to hold the lock, but does not"));
                     LockView::Unknown
@@ -53,7 +55,7 @@ impl FileLock {
             // 0: another process number namespace or machine; less: a remote holder.
             (Some(_), _) => LockView::Other,
         };
-        Ok(Observation { view, file: Some(identity), error })
+        Ok(Observation { view, file: Some(identity), local, error })
     }
 
     fn child_has_lock(&mut self, child: i32, inode: u64) -> bool {
@@ -74,18 +76,22 @@ impl Probe for FileLock {
         self.try_look(child).unwrap_or_else(|error| Observation {
             view: LockView::Unknown,
             file: None,
+            local: false,
             error: Some(format!("cannot look at lock file {}: {error}", self.path.display())),
         })
     }
 }
 
+/// Asked of the server each time: attributes that a client has cached say nothing of what others do, nor
+/// whether the server is there (statx(2), `AT_STATX_FORCE_SYNC`).
 fn identity(file: &File) -> io::Result<FileIdentity> {
-    let data = file.metadata()?;
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    let data = statx(file, "", flags, StatxFlags::BASIC_STATS)?;
     Ok(FileIdentity {
-        device: data.dev(),
-        inode: data.ino(),
-        modified_seconds: data.mtime(),
-        modified_nanos: data.mtime_nsec(),
+        device: makedev(data.stx_dev_major, data.stx_dev_minor),
+        inode: data.stx_ino,
+        modified_seconds: data.stx_mtime.tv_sec,
+        modified_nanos: data.stx_mtime.tv_nsec.into(),
     })
 }
 

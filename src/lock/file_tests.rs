@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "real processes take real time")]
 
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 use crate::broker::report::Evidence;
 use std::process::{Child, Command, Stdio};

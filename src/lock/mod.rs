@@ -29,6 +29,8 @@ pub struct Observation {
     pub view: LockView,
     /// The lock file; absent when there is none or it cannot be seen.
     pub file: Option<FileIdentity>,
+    /// Only this machine's kernel grants and takes this lock: no server gives it to another one.
+    pub local: bool,
     /// Why the view is unknown, for people.
     pub error: Option<String>,
 }

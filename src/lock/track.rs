@@ -29,6 +29,8 @@ pub struct Verdict {
     pub changed: bool,
     /// The lock file compared with the look before, while no broker runs and it could be seen.
     pub file: Option<FileView>,
+    /// Only this machine's kernel grants and takes the lock.
+    pub local: bool,
 }
 
 /// Compares looks.
@@ -47,14 +49,14 @@ impl Track {
     /// in which they were made.
     pub fn judge(&mut self, life: Life, found: &Observation) -> Verdict {
         if life.generation < self.generation {
-            return Verdict { view: found.view, changed: false, file: None };
+            return Verdict { view: found.view, changed: false, file: None, local: found.local };
         }
         if life.generation > self.generation {
             *self = Self { generation: life.generation, ..Self::default() };
         }
         let changed = life.pid.is_some() && self.changed(life.greeted, found);
         let file = if life.pid.is_none() { self.compare(found) } else { None };
-        Verdict { view: found.view, changed, file }
+        Verdict { view: found.view, changed, file, local: found.local }
     }
 
     fn changed(&mut self, greeted: bool, found: &Observation) -> bool {
@@ -110,7 +112,7 @@ mod tests {
     }
 
     fn found(view: LockView, file: Option<FileIdentity>) -> Observation {
-        Observation { view, file, error: None }
+        Observation { view, file, local: true, error: None }
     }
 
     fn life(greeted: bool) -> Life {

@@ -84,11 +84,15 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
 
 fn lock(store: &Store) -> LockSettings {
     let (database, holds_messages) = match store {
-        Store::Volume { lock: VolumeLock::File { poll_millis, keep_alive_millis }, .. } => {
+        Store::Volume {
+            lock: VolumeLock::File { poll_millis, keep_alive_millis, fence_after_millis },
+            ..
+        } => {
             return LockSettings::File {
                 path: paths::LOCK.to_owned(),
                 poll_millis: *poll_millis,
                 keep_alive_millis: *keep_alive_millis,
+                fence_after_millis: *fence_after_millis,
             };
         }
         Store::Volume { lock: VolumeLock::Lease(database), .. } => (database, false),

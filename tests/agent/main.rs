@@ -17,6 +17,7 @@ mod database;
 mod lease_broker;
 #[path = "../support/locker.rs"]
 mod locker;
+mod network;
 mod pod;
 mod postgres;
 #[path = "../support/server.rs"]

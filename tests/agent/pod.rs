@@ -18,10 +18,12 @@ use tandem::broker::report::{AgentState, Report};
 use tempfile::TempDir;
 
 use crate::api::FakeApi;
+use crate::network::Mounted;
 use crate::server::{ADMIN, PASSWORD, Server, free_port};
 use crate::{broker, lease_broker};
 
 const KEEP_ALIVE: u64 = 300;
+const FENCE_AFTER: u64 = 2000;
 /// Of brokers on a database.
 const LEASE: u64 = 3000;
 const SOON: Duration = Duration::from_secs(30);
@@ -40,6 +42,8 @@ pub enum Fault {
 
 pub struct Group {
     name: String,
+    /// Before the directory, which it is in.
+    _mounted: Option<Mounted>,
     directory: TempDir,
     kubeconfig: PathBuf,
     /// Port of the database server, if the lock is there.
@@ -61,7 +65,17 @@ impl Group {
         fs::create_dir(directory.path().join("store")).unwrap();
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
-        Self { name: name.to_owned(), directory, kubeconfig, database: None, unseen: false }
+        let name = name.to_owned();
+        Self { name, _mounted: None, directory, kubeconfig, database: None, unseen: false }
+    }
+
+    /// A group whose store is not of this kernel alone.
+    pub fn on_network(name: &str, api: &FakeApi) -> Self {
+        let group = Self::new(name, api);
+        let root = group.directory.path();
+        fs::create_dir(root.join("behind")).unwrap();
+        let mounted = Mounted::new(&root.join("behind"), &root.join("store"));
+        Self { _mounted: Some(mounted), ..group }
     }
 
     /// A group whose lock is in this database.
@@ -170,6 +184,7 @@ impl Group {
             let lock = root.join("store/lock");
             return json!({"file": {
                 "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
+                "fenceAfterMillis": FENCE_AFTER,
             }});
         };
         let access = json!({

@@ -10,8 +10,8 @@ pub(super) fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>
     match (event, state.child) {
         (ChildEvent::Started, Child::Spawning) => {
             state.child = Child::Running;
-            if state.kind == LockKind::Lease {
-                acts.push(Act::Arm(Deadline::Lease));
+            if state.needs_proof() {
+                acts.push(Act::Arm(Deadline::Proof));
             }
             if state.terminating {
                 stop(state, acts);
@@ -48,8 +48,8 @@ fn exited(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn gone(state: &mut State, acts: &mut Vec<Act>) {
-    let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven].map(Phase::Dying);
-    let lost = doubts.contains(&state.phase);
+    let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven, ExitReason::StorageUnproven];
+    let lost = doubts.map(Phase::Dying).contains(&state.phase);
     state.child = Child::Absent;
     state.lock = LockView::Unknown;
     if state.terminating {

@@ -6,8 +6,8 @@ use crate::broker::report::{ExitReason, LockView};
 
 pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     state.lock = view;
-    if state.kind == LockKind::Lease && view != LockView::Unknown && state.may_write() {
-        acts.push(Act::Arm(Deadline::Lease));
+    if state.needs_proof() && view != LockView::Unknown && state.may_write() {
+        acts.push(Act::Arm(Deadline::Proof));
     }
     match view {
         LockView::Unknown => {}
@@ -70,10 +70,15 @@ pub(super) fn on_lock_changed(state: &mut State, acts: &mut Vec<Act>) {
     }
 }
 
-/// The lease of a running child may end now, as far as is known.
-pub(super) fn on_lease_deadline(state: &mut State, acts: &mut Vec<Act>) {
-    if state.kind == LockKind::Lease && state.may_write() {
-        kill(state, ExitReason::LeaseUnproven, acts);
+/// The lock of a running child may be another's from now on, as far as is known.
+pub(super) fn on_proof_deadline(state: &mut State, acts: &mut Vec<Act>) {
+    let reason = match state.kind {
+        LockKind::File => ExitReason::StorageUnproven,
+        LockKind::Lease => ExitReason::LeaseUnproven,
+        LockKind::Log => return,
+    };
+    if state.may_write() {
+        kill(state, reason, acts);
     }
 }
 
@@ -122,8 +127,8 @@ pub(super) fn kill(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
 /// Forgets what was to come in the child's life.
 pub(super) fn disarm_life(state: &State, acts: &mut Vec<Act>) {
     disarm_service(acts);
-    if state.kind == LockKind::Lease {
-        acts.push(Act::Disarm(Deadline::Lease));
+    if state.needs_proof() {
+        acts.push(Act::Disarm(Deadline::Proof));
     }
 }
 

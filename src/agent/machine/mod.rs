@@ -25,19 +25,20 @@
 //!   - the lock is lost: this child held it and a probe says that another one or nobody does, or
 //!     the lock file's identity changed, or its lease ran out, or the broker logs that it gives up
 //!     its lock. Never politely: a polite stop writes to a store that may be another's by now;
-//!   - leases: [`Deadline::Lease`] has passed: whatever role the broker had when last seen, by now it
-//!     may have had the lease and another one may have got it after. Every look that is answered
-//!     moves the deadline, by what it proves: a lease of ours until its end; anything else until one
-//!     lease after the start of the look, as our broker may have got it right after;
+//!   - files, leases: [`Deadline::Proof`] has passed: whatever role the broker had when last seen, by
+//!     now it may have had the lock and another one may have got it after. Every look that is answered
+//!     moves the deadline, by what it proves. A lease of ours: until its end; anything else of a lease:
+//!     until one lease after the start of the look, as our broker may have got it right after. A file
+//!     on network storage: until `fenceAfter` past the start of the look, because the server that
+//!     answered it still knew this machine; on a local file system: for ever;
 //!   - it hangs: it greeted once, then not for `hangTimeout`, and two attempts in a row failed
 //!     since (a node that thaws must not judge by the time it slept);
 //!   - as a standby it leaves a free lock alone for longer than `hangTimeout`, poll and keep-alive
 //!     together: nobody else would end a frozen standby, and without it nobody takes over;
 //!   - a polite stop lasted longer than its grace.
 //!
-//!   Never for slowness before the first greeting, and never because a probe gave no answer:
-//!   `Unknown`, a stalled storage and a refused preparation start, stop and kill nothing (fencing by
-//!   the storage's own clock is to enter by [`Input::Storage`]).
+//!   Never for slowness before the first greeting, and never because one probe gave no answer:
+//!   `Unknown` and a refused preparation start, stop and kill nothing.
 //! * **Release** (leases): the child is gone with all its descendants. Its death is proven, so its
 //!   sessions may be ended and its lease given to the next one before it ends by itself.
 //! * **Promote**: the child runs, the lock is its, and it greets; all three seen since its start.
@@ -66,7 +67,7 @@ pub use state::State;
 use state::{FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
     Act, Child, ChildEvent, DatabaseView, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
-    RecordView, StorageView,
+    RecordView,
 };
 
 /// So many failed greetings in a row are needed before a broker counts as hung.
@@ -86,7 +87,6 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
         Input::Greeting(view) => on_greeting(&mut state, view, &mut acts),
         Input::Log(sign) => lock::on_log(&mut state, sign, &mut acts),
         Input::Child(event) => life::on_child(&mut state, event, &mut acts),
-        Input::Storage(view) => state.storage = view,
         Input::Database(view) => wait::on_database(&mut state, view, &mut acts),
         Input::Released => life::on_released(&mut state, &mut acts),
         Input::Peers(peers) => {
@@ -189,7 +189,7 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         (Deadline::StopGrace, Phase::SteppingDown { .. }) if state.child == Child::Running => {
             lock::kill(state, ExitReason::PodStopped, acts);
         }
-        (Deadline::Lease, _) => lock::on_lease_deadline(state, acts),
+        (Deadline::Proof, _) => lock::on_proof_deadline(state, acts),
         (Deadline::Prepare, Phase::Waiting(waiting))
             if waiting.preparation == Preparation::Refused =>
         {

@@ -1,6 +1,6 @@
 //! What the machine remembers.
 
-use super::words::{Act, Child, LockKind, StorageView};
+use super::words::{Act, Child, LockKind};
 use crate::broker::report::{AgentState, ExitReason, LockView};
 
 /// What the machine remembers. Finite, so that it can be checked exhaustively.
@@ -12,7 +12,6 @@ pub struct State {
     pub(super) child: Child,
     /// The last view of the lock since the last change of the child.
     pub(super) lock: LockView,
-    pub(super) storage: StorageView,
     /// Ends in a row without ten healthy minutes between them, at most [`super::MAX_FAILURES`].
     pub(super) failures: u8,
     /// Whether the record named the running child when last seen.
@@ -131,7 +130,6 @@ impl Default for State {
             }),
             child: Child::Absent,
             lock: LockView::Unknown,
-            storage: StorageView::Answers,
             failures: 0,
             recorded: false,
             claimed: false,
@@ -168,7 +166,9 @@ impl State {
             Phase::Master(_) => AgentState::Master,
             Phase::SteppingDown { .. } => AgentState::SteppingDown,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
-            Phase::Dying(ExitReason::LockLost | ExitReason::LeaseUnproven) => AgentState::Fenced,
+            Phase::Dying(
+                ExitReason::LockLost | ExitReason::LeaseUnproven | ExitReason::StorageUnproven,
+            ) => AgentState::Fenced,
             Phase::Dying(_) => AgentState::Backoff,
             Phase::Ending { .. } | Phase::Stopped => AgentState::Stopped,
         }
@@ -182,11 +182,6 @@ impl State {
     /// The last view of the lock since the child's last change.
     pub fn lock(&self) -> LockView {
         self.lock
-    }
-
-    /// The last view of the storage.
-    pub fn storage(&self) -> StorageView {
-        self.storage
     }
 
     /// Why the child is ending or ended; [`ExitReason::BrokerCrashed`] unless the agent ended it.
@@ -212,6 +207,11 @@ impl State {
     /// Whether brokers get at their lock by a database.
     pub(super) fn has_database(&self) -> bool {
         self.kind != LockKind::File
+    }
+
+    /// Whether others may get the lock though the child lives, and looks prove until when they do not.
+    pub(super) fn needs_proof(&self) -> bool {
+        self.kind != LockKind::Log
     }
 
     pub(super) fn running(&self) -> bool {

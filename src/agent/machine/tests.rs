@@ -26,18 +26,30 @@ macro_rules! for_each_kind {
 
 /// What only locks in databases make the machine do.
 fn is_of_databases(act: Act) -> bool {
-    use Deadline::{Lease, Prepare, Release};
+    use Deadline::{Prepare, Release};
     match act {
         Act::Prepare | Act::Release => true,
-        Act::Arm(deadline) | Act::Disarm(deadline) => {
-            matches!(deadline, Lease | Prepare | Release)
-        }
+        Act::Arm(deadline) | Act::Disarm(deadline) => matches!(deadline, Prepare | Release),
         _ => false,
     }
 }
 
+/// What every look and every life of a broker brings about, unless nothing can be proven of the lock.
+fn is_of_proofs(act: Act) -> bool {
+    matches!(act, Act::Arm(Deadline::Proof) | Act::Disarm(Deadline::Proof))
+}
+
+/// Why a broker is killed when nothing proves any longer that the lock is no other's.
+fn unproven(kind: LockKind) -> Option<ExitReason> {
+    match kind {
+        LockKind::File => Some(ExitReason::StorageUnproven),
+        LockKind::Lease => Some(ExitReason::LeaseUnproven),
+        LockKind::Log => None,
+    }
+}
+
 /// The inputs, one after the other; a database that is asked is ready, and a release succeeds.
-/// Leaves out what only locks in databases make the machine do.
+/// Leaves out what only locks in databases make the machine do, and proofs.
 fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
     let mut all = Vec::new();
     let mut left: std::collections::VecDeque<_> = inputs.iter().copied().collect();
@@ -52,7 +64,7 @@ fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
         }
         all.extend(acts);
     }
-    all.retain(|&act| !is_of_databases(act));
+    all.retain(|&act| !is_of_databases(act) && !is_of_proofs(act));
     (state, all)
 }
 
@@ -290,7 +302,7 @@ mod fencing {
         }
 
         fn a_probe_without_an_answer_changes_nothing(kind) {
-            let blind = [Input::Lock(LockView::Unknown), Input::Storage(StorageView::Stalled)];
+            let blind = [Input::Lock(LockView::Unknown)];
             for before in [fresh(kind), started(kind), standby(kind), promoting(kind), master(kind)] {
                 let (state, acts) = run(before.clone(), &blind);
                 assert_eq!(acts, []);
@@ -435,11 +447,11 @@ mod leases {
         let lease = LockKind::Lease;
         let stopping = step(master(lease), Input::Terminate).0;
         for before in [started(lease), standby(lease), promoting(lease), master(lease), stopping] {
-            let (state, acts) = step(before, passed(Deadline::Lease));
+            let (state, acts) = step(before, passed(Deadline::Proof));
             assert_eq!(kills(&acts), [ExitReason::LeaseUnproven]);
-            assert_eq!(kills(&step(state, passed(Deadline::Lease)).1), [], "once");
+            assert_eq!(kills(&step(state, passed(Deadline::Proof)).1), [], "once");
         }
-        let fenced = step(master(lease), passed(Deadline::Lease)).0;
+        let fenced = step(master(lease), passed(Deadline::Proof)).0;
         assert_eq!(fenced.name(), AgentState::Fenced);
         assert_eq!(raw(fenced, &[GONE]).0.name(), AgentState::Fenced);
     }
@@ -503,7 +515,7 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Record),
         Just(Deadline::Linger),
         Just(Deadline::Exit),
-        Just(Deadline::Lease),
+        Just(Deadline::Proof),
         Just(Deadline::Prepare),
         Just(Deadline::Release),
     ]
@@ -527,7 +539,6 @@ fn any_input() -> impl Strategy<Value = Input> {
             ChildEvent::Gone,
         ])
         .prop_map(Input::Child),
-        1 => select(vec![StorageView::Answers, StorageView::Stalled]).prop_map(Input::Storage),
         1 => select(vec![Peers::Alone, Peers::Others, Peers::Unknown]).prop_map(Input::Peers),
         2 => select(vec![RecordView::Ours, RecordView::Newer, RecordView::Astray])
             .prop_map(Input::Record),
@@ -633,15 +644,9 @@ proptest! {
     }
 
     #[test]
-    fn an_unknown_lock_or_a_stalled_storage_alone_does_nothing(kind in any_kind(), inputs in any_inputs()) {
+    fn an_unknown_lock_alone_does_nothing(kind in any_kind(), inputs in any_inputs()) {
         let state = after(kind, &inputs);
-        for input in [
-            Input::Lock(LockView::Unknown),
-            Input::Storage(StorageView::Stalled),
-            Input::Storage(StorageView::Answers),
-        ] {
-            prop_assert_eq!(&step(state.clone(), input).1, &[], "{:?}", input);
-        }
+        prop_assert_eq!(step(state, Input::Lock(LockView::Unknown)).1, &[]);
     }
 
     #[test]
@@ -656,7 +661,7 @@ proptest! {
             if !kills(&acts).is_empty() && !seen.ever_mine {
                 let reason = matches!(
                     input,
-                    Input::Log(LogSign::LockLost) | FREE | Input::DeadlinePassed(Deadline::Lease)
+                    Input::Log(LogSign::LockLost) | FREE | Input::DeadlinePassed(Deadline::Proof)
                 );
                 prop_assert!(reason, "{input:?}");
             }
@@ -809,28 +814,30 @@ proptest! {
     }
 
     #[test]
-    fn a_running_broker_with_a_lease_has_a_deadline_that_only_answered_looks_move(
+    fn a_running_broker_whose_lock_can_be_proven_has_a_deadline_that_only_answered_looks_move(
+        kind in proptest::sample::select(vec![LockKind::File, LockKind::Lease]),
         inputs in any_inputs(),
     ) {
-        let (mut state, mut armed) = (fresh(LockKind::Lease), false);
+        let (mut state, mut armed) = (fresh(kind), false);
         for input in inputs {
             let (next, acts) = step(state, input);
             for act in &acts {
                 match act {
-                    Act::Arm(Deadline::Lease) => {
+                    Act::Arm(Deadline::Proof) => {
                         let answered =
                             matches!(input, Input::Lock(view) if view != LockView::Unknown);
                         prop_assert!(answered || input == child(ChildEvent::Started), "{input:?}");
                         armed = true;
                     }
-                    Act::Disarm(Deadline::Lease) => armed = false,
+                    Act::Disarm(Deadline::Proof) => armed = false,
                     _ => {}
                 }
             }
             prop_assert_eq!(armed, next.may_write(), "{:?}", input);
             if next.may_write() {
-                let acts = step(next.clone(), passed(Deadline::Lease)).1;
-                prop_assert_eq!(kills(&acts), [ExitReason::LeaseUnproven]);
+                let (dying, acts) = step(next.clone(), passed(Deadline::Proof));
+                prop_assert_eq!(kills(&acts), [unproven(kind).unwrap()]);
+                prop_assert_eq!(dying.name(), AgentState::Fenced);
             }
             state = next;
         }
@@ -842,15 +849,18 @@ proptest! {
         for input in inputs {
             let (next, acts) = step(state, input);
             for act in acts {
-                let lease = matches!(
+                let lease = matches!(act, Act::Release | Act::Arm(Deadline::Release));
+                let others_doubt = matches!(
                     act,
-                    Act::Release | Act::Kill(ExitReason::LeaseUnproven)
-                        | Act::Arm(Deadline::Lease | Deadline::Release)
+                    Act::Kill(reason @ (ExitReason::LeaseUnproven | ExitReason::StorageUnproven))
+                        if Some(reason) != unproven(kind)
                 );
-                let fits = match kind {
+                let fits = !others_doubt && match kind {
                     LockKind::File => !is_of_databases(act) && !lease,
                     LockKind::Lease => act != Act::Arm(Deadline::LockFile),
-                    LockKind::Log => !lease && act != Act::Arm(Deadline::LockFile),
+                    LockKind::Log => {
+                        !lease && !is_of_proofs(act) && act != Act::Arm(Deadline::LockFile)
+                    }
                 };
                 prop_assert!(fits, "{act:?} on {input:?}");
             }

@@ -47,8 +47,6 @@ pub enum Input {
     Log(LogSign),
     /// The broker process changed.
     Child(ChildEvent),
-    /// The storage was asked.
-    Storage(StorageView),
     /// The answer to [`Act::Prepare`].
     Database(DatabaseView),
     /// [`Act::Release`] is over, whatever came of it.
@@ -89,15 +87,6 @@ pub enum ChildEvent {
     Exited,
     /// It is reaped and no descendant is left.
     Gone,
-}
-
-/// Whether the store's file system answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StorageView {
-    /// It answers.
-    Answers,
-    /// It does not.
-    Stalled,
 }
 
 /// Whether a broker may be started on its database.
@@ -155,8 +144,8 @@ pub enum Deadline {
     /// 1.2 s after a newer epoch was seen: nodes have followed the record by then. kube-proxy takes up
     /// to 1 s (`minSyncPeriod`) when something else has just changed.
     Linger,
-    /// The child's lease may have run out, as far as answered looks prove: the loop knows when.
-    Lease,
+    /// The child's lock may be another's, as far as answered looks prove: the loop knows when.
+    Proof,
     /// 2 s after a refused preparation: it is tried again.
     Prepare,
     /// 2 s after the child's end: neither start nor exit waits any longer for the lease's release. It

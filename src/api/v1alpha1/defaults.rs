@@ -31,6 +31,10 @@ pub(super) fn poll() -> Duration {
 pub(super) fn keep_alive() -> Duration {
     Duration::from(StdDuration::from_millis(250))
 }
+/// See docs/decisions/0011-fencing-by-proof.md.
+pub(super) fn fence_after() -> Duration {
+    Duration::from(StdDuration::from_secs(20))
+}
 /// See docs/guides/database.md.
 pub(super) fn lease_duration() -> Duration {
     Duration::from(StdDuration::from_secs(5))
@@ -89,7 +93,7 @@ impl Default for Java {
 }
 impl Default for FileLock {
     fn default() -> Self {
-        Self { poll: poll(), keep_alive: keep_alive() }
+        Self { poll: poll(), keep_alive: keep_alive(), fence_after: fence_after() }
     }
 }
 impl Default for Lock {

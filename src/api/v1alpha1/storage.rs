@@ -108,4 +108,12 @@ pub struct FileLock {
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('200ms') && duration(self) <= duration('1m')").message("lock.file.keepAlive must be from 200ms to 1m; 0 would let two masters write"))]
     pub keep_alive: Duration,
+    /// On network storage, how long a broker may go on after its agent last saw the storage answer:
+    /// then it is killed, because the server may give its lock to another one. From `2s` to `10m`. It
+    /// must be at least `2s` shorter than the time after which the server gives up a client that it
+    /// does not hear of. On a local file system nobody does so, and this has no effect.
+    #[serde(default = "defaults::fence_after")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('2s') && duration(self) <= duration('10m')").message("lock.file.fenceAfter must be from 2s to 10m"))]
+    pub fence_after: Duration,
 }

@@ -72,7 +72,9 @@ impl BrokerXml<'_> {
     fn persistence(&self) -> String {
         let kahadb = paths::KAHADB;
         match self.store {
-            Store::Volume { lock: VolumeLock::File { poll_millis, keep_alive_millis }, .. } => {
+            Store::Volume {
+                lock: VolumeLock::File { poll_millis, keep_alive_millis, .. }, ..
+            } => {
                 format!(
                     r#"<kahaDB directory="{kahadb}" lockKeepAlivePeriod="{keep_alive_millis}"><locker><shared-file-locker lockAcquireSleepInterval="{poll_millis}"/></locker></kahaDB>"#
                 )
@@ -198,7 +200,11 @@ mod tests {
             listeners: &listeners,
             store: &Store::Volume {
                 claim: "a".into(),
-                lock: VolumeLock::File { poll_millis: 100, keep_alive_millis: 250 },
+                lock: VolumeLock::File {
+                    poll_millis: 100,
+                    keep_alive_millis: 250,
+                    fence_after_millis: 20_000,
+                },
             },
             fragment: &fragment,
         }
