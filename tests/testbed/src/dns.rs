@@ -21,7 +21,7 @@ pub(crate) fn command(layout: &Layout) -> Command {
     command
 }
 
-/// Names outside the cluster do not exist. Answers are not cached: they come from memory, and a
+/// Names outside the cluster fail (SERVFAIL). Answers are not cached: they come from memory, and a
 /// test wants to see a change as soon as the API server tells it.
 fn corefile(layout: &Layout) -> String {
     let user = credentials::DNS;

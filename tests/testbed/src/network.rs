@@ -15,6 +15,9 @@ use crate::shell;
 
 const DIRECTORY: &str = "/run/netns";
 const BRIDGE: &str = "br0";
+/// Otherwise a bridge takes the lowest address of its cables: a database server that came or went could
+/// change it, and nodes that knew the old one lost DNS and API server for up to a minute.
+const BRIDGE_ADDRESS: &str = "02:00:ac:1e:00:01";
 
 /// Where a named network namespace can be entered.
 pub fn path(namespace: &str) -> PathBuf {
@@ -55,6 +58,7 @@ pub fn ensure_control_plane(layout: &Layout) -> Result<()> {
     if !link_exists(&namespace, BRIDGE)? {
         ip(&namespace, &["link", "add", BRIDGE, "type", "bridge"])?;
     }
+    ip(&namespace, &["link", "set", BRIDGE, "address", BRIDGE_ADDRESS])?;
     for address in [APISERVER, STORAGE, DNS] {
         ip(&namespace, &["addr", "replace", &format!("{address}/24"), "dev", BRIDGE])?;
     }

@@ -35,6 +35,7 @@ fn faults_do_what_they_say() {
     run_pod(&bed, 2);
 
     entering(&bed);
+    the_bridge_keeps_its_address(&bed);
     cut_from_storage(&bed);
     cut_from_api(&bed);
     cut_from_everything(&bed);
@@ -59,6 +60,24 @@ fn entering(bed: &Bed) {
     });
     let mut first = bed.node(1).unwrap().command("cat").unwrap();
     assert_eq!(shell::output(first.arg("/proc/1/comm")).unwrap(), "testbed\n");
+}
+
+/// A cable with the lowest of all addresses does not change what nodes know of the control plane.
+fn the_bridge_keeps_its_address(bed: &Bed) {
+    let namespace = bed.layout().network();
+    let ip = |arguments: &[&str]| {
+        shell::output(Command::new("ip").args(["-n", &namespace]).args(arguments)).unwrap()
+    };
+    let address =
+        || ip(&["-brief", "link", "show", "br0"]).split_whitespace().nth(2).map(str::to_owned);
+    let before = address();
+    let cable = ["type", "veth", "peer", "name", "lower"];
+    ip(&[&["link", "add", "low", "address", "02:00:00:00:00:01"], &cable[..]].concat());
+    ip(&["link", "set", "low", "master", "br0", "up"]);
+    assert_eq!(address(), before);
+    ip(&["link", "delete", "low"]);
+    assert_eq!(address(), before);
+    assert!(before.is_some());
 }
 
 fn cut_from_storage(bed: &Bed) {
