@@ -82,6 +82,8 @@ fn lock_timing_is_bounded_and_a_keep_alive_of_zero_is_refused() {
     };
     assert!(of("{keepAlive: 0s}").contains("two masters"));
     assert!(of("{keepAlive: 2m}").contains("from 200ms to 1m"));
+    assert!(of("{fenceAfter: 1s}").contains("fenceAfter must be from 2s to 10m"));
+    assert!(of("{fenceAfter: 11m}").contains("fenceAfter must be from 2s to 10m"));
     assert!(of("{poll: 10ms}").contains("from 50ms to 10s"));
 }
 
