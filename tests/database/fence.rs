@@ -32,6 +32,17 @@ pub async fn only_the_holder_writes(kind: DatabaseKind) {
     assert_eq!(world.messages().await, "2");
 }
 
+/// What the other tests show is the fence's doing: without it the same write lands.
+pub async fn without_the_fence_anybody_writes(kind: DatabaseKind) {
+    let world = World::new(kind).await;
+    world.agent().prepare().await.unwrap();
+    let (mut a, mut b) = (world.broker("a").await, world.broker("b").await);
+    a.make_tables().await;
+    assert!(a.obtain().await);
+    b.send(1).await.unwrap();
+    assert_eq!(world.messages().await, "1");
+}
+
 pub async fn renewals_do_not_wait_for_message_transactions(kind: DatabaseKind) {
     let (world, _agent) = World::prepared(kind).await;
     let (mut locker, mut store) = (world.broker("a").await, world.broker("a").await);

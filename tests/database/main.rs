@@ -51,6 +51,7 @@ both! {
         the_first_row_is_free_and_a_later_one_is_not;
     fence:
         only_the_holder_writes,
+        without_the_fence_anybody_writes,
         renewals_do_not_wait_for_message_transactions,
         a_takeover_waits_for_a_message_transaction_in_flight,
         a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out,
