@@ -44,8 +44,8 @@ impl Proof {
         let both = async { tokio::join!(self.locks.look(), greet(self.port, self.deadline)) };
         let ((life, verdict), greeting) = tokio::time::timeout(2 * self.deadline, both).await?;
         ensure!(life.generation == self.generation, "the broker has ended");
-        // On network file systems the client's table is all there is so far; what proves there is to
-        // enter the view, not this place.
+        // On network file systems the client's table is a hint. That the server answered this look, and
+        // that nobody has rewritten the lock file since it was taken, is what proves there.
         ensure!(
             matches!(verdict.view, LockView::Mine(_)) && !verdict.changed,
             "the lock is not proven: {:?}",
