@@ -40,6 +40,9 @@ struct Machine {
 struct Living {
     processes: Vec<Process>,
     namespaces: BTreeSet<String>,
+    /// A number that is free is given to the next namespace that anybody makes. Not mount namespaces:
+    /// they would keep what is mounted.
+    _held: Vec<fs::File>,
 }
 
 #[test]
@@ -161,7 +164,11 @@ fn living() -> Living {
     };
     let pids: Vec<i32> = pids.filter(of_bed).collect();
     let own = namespaces_of("self");
+    let held =
+        pids.iter().flat_map(|pid| ["net", "pid", "ipc", "uts", "cgroup"].map(|it| (pid, it)));
+    let held = held.filter_map(|(pid, kind)| fs::File::open(format!("/proc/{pid}/ns/{kind}")).ok());
     Living {
+        _held: held.collect(),
         processes: pids.iter().filter_map(|pid| Process::find(*pid).unwrap()).collect(),
         namespaces: pids
             .iter()
