@@ -24,5 +24,6 @@ pub mod database;
 pub mod kube_ext;
 pub mod lock;
 pub mod operator;
+pub mod reports;
 pub mod resources;
 pub mod telemetry;

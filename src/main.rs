@@ -28,6 +28,9 @@ enum Command {
     /// The agent's helper process.
     #[command(hide = true)]
     Probe(agent::ProbeArgs),
+    /// Locks a file, for a trial of the volume.
+    #[command(hide = true)]
+    Hold(agent::HoldArgs),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Install(args) => agent::install(&args).map(|()| ExitCode::SUCCESS),
         Command::InstallDrivers(args) => agent::install_drivers(&args).map(|()| ExitCode::SUCCESS),
         Command::Probe(args) => agent::probe(&args).map(|()| ExitCode::SUCCESS),
+        Command::Hold(args) => agent::hold(&args).map(|()| ExitCode::SUCCESS),
         Command::Crd => {
             print!("{}", serde_saphyr::to_string(&crd()?)?);
             Ok(ExitCode::SUCCESS)

@@ -106,7 +106,7 @@ async fn a_database_s_troubles_are_told_and_change_nothing_else() {
     says(&world, &DatabaseReport { notes: vec![note], ..fine() });
     world.settle().await;
     assert_eq!(world.condition("StorageLockVerified"), "True CommitsMayBeLost");
-    for reason in ["AuthenticationRefused", "DatabaseRecovered", "CommitsMayBeLost"] {
+    for reason in ["AuthenticationRefused", "StorageRecovered", "CommitsMayBeLost"] {
         assert!(world.events().contains(&reason.to_owned()), "{:?}", world.events());
     }
     assert_eq!(world.deleted(), Vec::<String>::new());

@@ -35,5 +35,5 @@ stage "Kubernetes and images (built once, then cached)" "$testbed" up
 stage "units, properties, golden, fake API, agent, bed" cargo test --workspace
 stage "PostgreSQL and MariaDB" cargo test --workspace --test database
 stage "agents on PostgreSQL and on FUSE" \
-  cargo test --workspace --test agent -- --ignored database:: network::
+  cargo test --workspace --test agent -- --ignored database:: network:: preflight::
 stage "end to end" cargo test --workspace --test e2e

@@ -22,6 +22,8 @@ impl Agent {
         let generation = self.generation();
         match event {
             Event::Lock(news) => self.on_lock(news),
+            Event::Beat(news) => self.on_beat(news),
+            Event::Volume { generation: of, opened } if of == generation => self.on_volume(opened),
             Event::Greeting { generation: of, view } if of == generation => self.on_greeting(view),
             Event::Child { generation: of, news } if of == generation => self.on_child(news),
             Event::Log { generation: of, sign } if of == generation => {
@@ -55,6 +57,7 @@ impl Agent {
             | Event::Log { .. }
             | Event::Peers { .. }
             | Event::Prepared { .. }
+            | Event::Volume { .. }
             | Event::Fenced { .. }
             | Event::Released { .. }
             | Event::Promoted { .. } => {}
@@ -85,7 +88,8 @@ impl Agent {
         self.view.known().lock_seen = news.started;
         if !unknown && file {
             self.lock_is_local = verdict.local;
-            self.proven_until = self.proven_from(news.started);
+            self.looked = news.started;
+            self.prove();
         }
         if let Some(file) = verdict.file {
             self.feed(Input::LockFile(file));
@@ -214,11 +218,6 @@ impl Agent {
             Act::Disarm(deadline) => self.timers.disarm(deadline),
             Act::Exit => self.done = true,
         }
-    }
-
-    /// Until when the lock can be no other's if nobody else had it at this moment.
-    pub(super) fn proven_from(&self, moment: Instant) -> Option<Instant> {
-        (!self.lock_is_local).then(|| moment + self.timing.of(Deadline::Proof))
     }
 
     fn signal(&self, signal: Signal) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::event::{Event, LeaseSeen};
 use crate::agent::lease_watch::Holders;
-use crate::agent::machine::{DatabaseView, Input};
+use crate::agent::machine::{Input, PreparationView};
 use crate::agent::prepare::Preparer;
 use crate::agent::proof::Fence;
 use crate::agent::run::Agent;
@@ -30,7 +30,7 @@ pub(super) struct Access {
 
 impl Agent {
     /// A broker that is started has this holder id, and every other one another.
-    pub(super) fn prepare(&mut self) {
+    pub(super) fn prepare_database(&mut self) {
         let Some(access) = &self.access else { return };
         self.nonce = rand::random();
         let holder = access.holders.id(self.nonce);
@@ -53,14 +53,14 @@ impl Agent {
                     events: self.around.events.clone(),
                 });
                 self.view.prepared(Ok(prepared));
-                DatabaseView::Ready
+                PreparationView::Ready
             }
             Err(problem) => {
                 self.view.prepared(Err(problem));
-                DatabaseView::Refused
+                PreparationView::Refused
             }
         };
-        self.feed(Input::Database(view));
+        self.feed(Input::Prepared(view));
     }
 
     pub(super) fn on_fenced(&mut self, notes: Vec<DatabaseNote>) {

@@ -34,6 +34,15 @@ pub enum Event {
         /// What.
         news: ChildNews,
     },
+    /// The agent beat on its volume, or tried to.
+    Beat(BeatNews),
+    /// The volume may be used for a start, or may not.
+    Volume {
+        /// After the end of which broker process.
+        generation: u32,
+        /// Whether it may.
+        opened: bool,
+    },
     /// The broker logged something that matters.
     Log {
         /// Which broker process.
@@ -82,6 +91,17 @@ pub enum Event {
     },
     /// The login files were looked after; the problem, if there is one.
     Credentials(Option<String>),
+}
+
+/// What came of a beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeatNews {
+    /// The storage confirmed one that was begun at this time: it knew this client and its locks then.
+    Confirmed(Instant),
+    /// It did not answer, or not as it should.
+    Missed,
+    /// It has forgotten this client and its locks.
+    Lost,
 }
 
 /// A look at the lock.

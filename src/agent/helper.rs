@@ -3,6 +3,7 @@
 //! At most one question is outstanding. A helper that hangs is neither killed nor replaced: a
 //! process in uninterruptible sleep cannot be killed, and a second one would only hang beside it.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
@@ -14,6 +15,7 @@ use crate::agent::probe::{Answer, ProbeArgs, Question};
 use crate::agent::reap::Kept;
 use crate::broker::report::LockView;
 use crate::lock::Observation;
+use crate::lock::members::{BeatFailure, Beaten};
 
 /// Questions wait here while the helper hangs; whoever asks has a deadline of its own.
 const WAITING_QUESTIONS: usize = 4;
@@ -58,6 +60,17 @@ impl Helper {
         floor(self.ask(Question::RaiseFloor(epoch)).await?)
     }
 
+    /// Beats once on the volume. Takes as long as the storage does.
+    pub async fn beat(&self) -> anyhow::Result<Result<Box<Beaten>, BeatFailure>> {
+        match self.ask(Question::Beat).await? {
+            Answer::Beaten(outcome) => Ok(outcome),
+            Answer::Failed(error) => bail!("{error}"),
+            Answer::Looked(_) | Answer::Floor(_) => {
+                bail!("the helper process answered another question")
+            }
+        }
+    }
+
     async fn ask(&self, question: Question) -> anyhow::Result<Answer> {
         let (reply, answer) = oneshot::channel();
         self.questions.send((question, reply)).await.ok().context("the helper task has ended")?;
@@ -69,7 +82,9 @@ fn floor(answer: Answer) -> anyhow::Result<u64> {
     match answer {
         Answer::Floor(epoch) => Ok(epoch),
         Answer::Failed(error) => bail!("{error}"),
-        Answer::Looked(_) => bail!("the helper process answered another question"),
+        Answer::Looked(_) | Answer::Beaten(_) => {
+            bail!("the helper process answered another question")
+        }
     }
 }
 
@@ -127,14 +142,19 @@ async fn exchange(
     Ok(serde_json::from_str(&line)?)
 }
 
+fn arguments(args: &ProbeArgs) -> Vec<OsString> {
+    let paths = [("--lock", &args.lock), ("--floor", &args.floor), ("--members", &args.members)];
+    let paths = paths.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
+    let names = [("--pod", &args.pod), ("--uid", &args.uid), ("--node", &args.node)];
+    let names = names.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
+    paths.into_iter().chain(names).flatten().flatten().collect()
+}
+
 fn launch(args: &ProbeArgs, kept: &Kept) -> anyhow::Result<Process> {
     let program = std::env::current_exe().context("where the agent's own binary is")?;
     let mut child = Command::new(program)
         .arg("probe")
-        .arg("--lock")
-        .arg(&args.lock)
-        .arg("--floor")
-        .arg(&args.floor)
+        .args(arguments(args))
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

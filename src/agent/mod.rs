@@ -35,6 +35,7 @@ mod lock_watch;
 pub mod machine;
 mod peers;
 mod pod;
+mod preflight;
 mod prepare;
 mod probe;
 mod promote;
@@ -48,11 +49,13 @@ mod start;
 mod timers;
 pub mod timing;
 mod view;
+mod volume_acts;
+mod volume_watch;
 mod watch;
 
 pub use install::{InstallArgs, install};
 pub use install_drivers::{InstallDriversArgs, install_drivers};
-pub use probe::{ProbeArgs, probe};
+pub use probe::{HoldArgs, ProbeArgs, hold, probe};
 
 /// How long the last log lines may take.
 const FLUSH: std::time::Duration = std::time::Duration::from_millis(200);

@@ -26,6 +26,7 @@ use crate::agent::sources::Sources;
 use crate::agent::timers::Timers;
 use crate::agent::timing::Timing;
 use crate::agent::view::{Source, View};
+use crate::agent::volume_watch::Volume;
 use crate::agent::{serve, watch as record_watch};
 use crate::broker::report::AgentState;
 use crate::broker::settings::{AgentSettings, GreetingSettings};
@@ -59,6 +60,12 @@ pub(super) struct Agent {
     pub(super) nonce: u32,
     /// Until then it is proven that the running broker's lock is no other's; nothing if for ever.
     pub(super) proven_until: Option<Instant>,
+    /// When the last look at the lock file that was answered was begun.
+    pub(super) looked: Instant,
+    /// When the last beat on the volume that was confirmed was begun.
+    pub(super) beaten: Instant,
+    /// The volume with the store, if it is on one.
+    pub(super) volume: Option<Volume>,
     /// As last seen: no server can give the lock file's lock to another one.
     pub(super) lock_is_local: bool,
     /// To be put on before the record is written.
@@ -140,12 +147,15 @@ impl Agent {
         };
         let mut agent = Self {
             locks: LockWatch::new(sources.lock, lives, timing.clone()),
-            view: Arc::new(View::new(pod, output.clone(), sources.kind)),
+            view: Arc::new(View::new(pod, output.clone(), sources.kind, sources.volume.clone())),
             around: Surroundings { events, output, kept },
             machine,
             access: sources.access,
             nonce: 0,
             proven_until: None,
+            looked: Instant::now(),
+            beaten: Instant::now(),
+            volume: sources.volume,
             lock_is_local: false,
             fence: None,
             inputs: VecDeque::new(),
@@ -182,6 +192,9 @@ impl Agent {
         let GreetingSettings::OpenWire { port: greeting } = self.settings.greeting;
         self.tasks.spawn(greeter::run(greeting, self.cadence.subscribe(), events.clone()));
         self.tasks.spawn(self.locks.clone().run(events.clone()));
+        if let Some(volume) = self.volume.clone() {
+            self.tasks.spawn(volume.run(events.clone()));
+        }
         let name = self.settings.cluster.clone();
         self.tasks.spawn(record_watch::run(self.promoter.api.clone(), name, events.clone()));
 

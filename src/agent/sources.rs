@@ -8,13 +8,15 @@ use crate::agent::database_acts::Access;
 use crate::agent::helper::Helper;
 use crate::agent::lease_watch::{Holders, Lease, LogWatch};
 use crate::agent::lock_watch::Lock;
-use crate::agent::machine::LockKind;
+use crate::agent::machine::{Deadline, LockKind};
 use crate::agent::prepare::Preparer;
 use crate::agent::probe::ProbeArgs;
 use crate::agent::promote::Floor;
 use crate::agent::reap::Kept;
+use crate::agent::timing::Timing;
+use crate::agent::volume_watch::Volume;
 use crate::broker::settings::{
-    AgentSettings, DatabaseAccess, DatabaseTls, LeaseSettings, LockSettings,
+    AgentSettings, DatabaseAccess, DatabaseTls, LeaseSettings, LockSettings, VolumeSettings,
 };
 use crate::core::promotion::Pod;
 use crate::database::Database;
@@ -25,16 +27,28 @@ pub(super) struct Sources {
     pub(super) lock: Lock,
     pub(super) floor: Floor,
     pub(super) access: Option<Access>,
+    pub(super) volume: Option<Volume>,
 }
 
 impl Sources {
     pub(super) fn new(settings: &AgentSettings, pod: &Pod, kept: &Kept) -> Self {
+        let volume = settings.volume.clone().map(|volume| watched(volume, settings, pod, kept));
+        Self { volume, ..Self::of_lock(settings, pod, kept) }
+    }
+
+    fn of_lock(settings: &AgentSettings, pod: &Pod, kept: &Kept) -> Self {
         let floor = settings.epoch_floor.as_ref().map(PathBuf::from);
         match &settings.lock {
             LockSettings::File { path, .. } => {
-                let helper = helper(path.into(), floor.unwrap_or_default(), kept);
+                let helper = helper(Some(path.into()), floor, kept);
                 let floor = Floor::File(helper.clone());
-                Self { kind: LockKind::File, lock: Lock::File(helper), floor, access: None }
+                Self {
+                    kind: LockKind::File,
+                    lock: Lock::File(helper),
+                    floor,
+                    access: None,
+                    volume: None,
+                }
             }
             LockSettings::Lease(lease) => Self::with_lease(lease, floor, pod, kept),
             LockSettings::Unseen { access, .. } => {
@@ -44,9 +58,10 @@ impl Sources {
                     kind: LockKind::Log,
                     lock: Lock::Log(LogWatch::default()),
                     floor: floor.map_or(Floor::Nobody, |floor| {
-                        Floor::File(helper(PathBuf::new(), floor, kept))
+                        Floor::File(helper(None, Some(floor), kept))
                     }),
                     access: Some(Access { preparer, holders, holds_messages: false }),
+                    volume: None,
                 }
             }
         }
@@ -78,10 +93,11 @@ impl Sources {
                 length,
             }),
             floor: match floor {
-                Some(floor) => Floor::File(helper(PathBuf::new(), floor, kept)),
+                Some(floor) => Floor::File(helper(None, Some(floor), kept)),
                 None => Floor::Database(database),
             },
             access: Some(Access { preparer, holders, holds_messages: settings.holds_messages }),
+            volume: None,
         }
     }
 }
@@ -90,6 +106,20 @@ fn preparer(access: &DatabaseAccess, kept: &Kept) -> Preparer {
     Preparer { access: access.clone(), database: None, authority: None, kept: kept.clone() }
 }
 
-fn helper(lock: PathBuf, floor: PathBuf, kept: &Kept) -> Helper {
-    Helper::start(ProbeArgs { lock, floor }, kept.clone())
+fn helper(lock: Option<PathBuf>, floor: Option<PathBuf>, kept: &Kept) -> Helper {
+    Helper::start(ProbeArgs { lock, floor, ..ProbeArgs::default() }, kept.clone())
+}
+
+/// A helper process of its own: a beat that hangs must not keep the lock from being looked at.
+fn watched(volume: VolumeSettings, settings: &AgentSettings, pod: &Pod, kept: &Kept) -> Volume {
+    let args = ProbeArgs {
+        lock: None,
+        floor: None,
+        members: Some(PathBuf::from(&volume.members)),
+        pod: Some(pod.name.clone()),
+        uid: Some(pod.uid.clone()),
+        node: Some(pod.node.clone()),
+    };
+    let fence_after = Timing::new(settings).of(Deadline::Proof);
+    Volume::new(Helper::start(args, kept.clone()), volume, fence_after)
 }

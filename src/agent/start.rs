@@ -24,7 +24,7 @@ const CALM: Duration = Duration::from_mins(1);
 impl Agent {
     pub(super) fn start(&mut self) {
         // Not before this can it get the lock.
-        self.proven_until = self.proven_from(Instant::now());
+        self.begin_proof(Instant::now());
         self.lock_taken = None;
         self.last_promotion = None;
         self.repairs = 0;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::machine::LockKind;
+use crate::agent::volume_watch::Volume;
 use crate::broker::report::{
     AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
     GreetingView, LockReport, LockView, PromotionReport, Report,
@@ -30,6 +31,8 @@ pub enum Source {
     Child,
     /// The storage, or the lease.
     Lock,
+    /// The volume, whose locks are tried before a broker is started.
+    Volume,
     /// The database, before a broker is started.
     Database,
     /// The promotion record.
@@ -85,12 +88,13 @@ pub struct View {
     pod: Pod,
     output: Output,
     kind: LockKind,
+    volume: Option<Volume>,
     known: Mutex<Known>,
 }
 
 impl View {
     /// Of an agent that has just started.
-    pub fn new(pod: Pod, output: Output, kind: LockKind) -> Self {
+    pub fn new(pod: Pod, output: Output, kind: LockKind, volume: Option<Volume>) -> Self {
         let known = Known {
             turned: Instant::now(),
             state: AgentState::Preflight,
@@ -111,7 +115,7 @@ impl View {
             problems: BTreeMap::new(),
         };
         let metrics = AgentMetrics::default();
-        Self { metrics, pod, output, kind, known: Mutex::new(known) }
+        Self { metrics, pod, output, kind, volume, known: Mutex::new(known) }
     }
 
     /// To read or change what is known. Never held across an await.
@@ -167,6 +171,7 @@ impl View {
             epoch: known.epoch,
             message: (!problems.is_empty()).then(|| problems.join("; ")),
             database,
+            volume: self.volume.as_ref().map(Volume::report),
         }
     }
 }
@@ -202,7 +207,9 @@ impl Known {
             (AgentState::Standby, LockView::Unknown) => "the lock cannot be seen",
             (AgentState::Standby, _) => "the lock is free, and the broker has not taken it yet",
             (AgentState::Preflight, _) => match kind {
-                LockKind::File => "the broker is not started before the lock file is stable",
+                LockKind::File => {
+                    "the broker is not started before the volume is tried and the lock file is stable"
+                }
                 LockKind::Lease | LockKind::Log => {
                     "the broker is not started before its database is ready"
                 }

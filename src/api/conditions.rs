@@ -16,7 +16,7 @@ pub enum Type {
     ServiceConverged,
     /// The spec and what it refers to can be carried out.
     ConfigurationValid,
-    /// A lock in a database is as safe as it should be; only for clusters that have one.
+    /// The lock that elects the master holds between nodes, and the storage does what it must.
     StorageLockVerified,
     /// The group is on its way to the spec.
     Progressing,
@@ -125,8 +125,44 @@ pub enum Reason {
     TablesMismatch,
     /// The lock's row is gone, and is being put back.
     LockRowMissing,
-    /// The database takes no writes.
+    /// The database or the volume takes no writes.
     ReadOnly,
+    /// The volume's locks hold between nodes.
+    LockVerified,
+    /// Two pods have not tried the volume's locks together yet.
+    NotVerified,
+    /// The pods that tried the volume's locks are on one node.
+    SameNode,
+    /// Each node grants the volume's locks by itself: two brokers would write.
+    LocksLocal,
+    /// The lock of a lost node is never freed.
+    LocksNeverFreed,
+    /// A killed process's lock was not freed in time.
+    LocksNotFreed,
+    /// Who holds a lock of the volume cannot be seen.
+    LocksUnseen,
+    /// The volume's file system grants no locks.
+    LocksUnsupported,
+    /// What one pod writes to the volume, another does not see.
+    WritesNotSeen,
+    /// Pods have different directories or volumes under the same path.
+    DifferentStores,
+    /// The broker's user may not write to the volume.
+    NotWritable,
+    /// No room is left on the volume.
+    StorageFull,
+    /// The volume does not answer.
+    StorageHangs,
+    /// The volume fails in another way.
+    StorageFailed,
+    /// What a lost node has not written yet arrives after a failover.
+    LateWrites,
+    /// The volume's client answers though the server is away.
+    AnswersFromMemory,
+    /// Changes of the volume's files are seen late.
+    AttributesCached,
+    /// It took long until a lock was freed or a write was seen.
+    StorageSlow,
     /// The group is as the spec says.
     UpToDate,
     /// The children are being made or changed.
@@ -144,8 +180,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// What keeps a lock in a database from working.
-    pub const DATABASE_PROBLEMS: [Self; 9] = [
+    /// What keeps the storage or its lock from working.
+    pub const STORAGE_PROBLEMS: [Self; 20] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -155,10 +191,28 @@ impl Reason {
         Self::TablesMismatch,
         Self::LockRowMissing,
         Self::ReadOnly,
+        Self::LocksLocal,
+        Self::LocksNeverFreed,
+        Self::LocksNotFreed,
+        Self::LocksUnseen,
+        Self::LocksUnsupported,
+        Self::WritesNotSeen,
+        Self::DifferentStores,
+        Self::NotWritable,
+        Self::StorageFull,
+        Self::StorageHangs,
+        Self::StorageFailed,
     ];
-    /// What people should know of a lock in a database that works.
-    pub const DATABASE_NOTES: [Self; 3] =
-        [Self::WritesNotFenced, Self::CommitsMayBeLost, Self::ClockSkew];
+    /// What people should know of storage that works.
+    pub const STORAGE_NOTES: [Self; 7] = [
+        Self::WritesNotFenced,
+        Self::CommitsMayBeLost,
+        Self::ClockSkew,
+        Self::LateWrites,
+        Self::AnswersFromMemory,
+        Self::AttributesCached,
+        Self::StorageSlow,
+    ];
 
     /// As published, and as a metric label.
     pub fn as_str(self) -> String {

@@ -35,8 +35,33 @@ pub struct AgentSettings {
     /// A file beside the store that keeps the highest epoch, for a deleted record. Without one, a
     /// database that the agent can ask keeps it.
     pub epoch_floor: Option<String>,
+    /// The volume with the store, if it is on one.
+    pub volume: Option<VolumeSettings>,
     /// Where credentials come from and go to.
     pub credentials: CredentialSettings,
+}
+
+/// A volume that all brokers mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VolumeSettings {
+    /// A directory on it in which the agents beat and try its locks.
+    pub members: String,
+    /// What a refusal means.
+    pub preflight: Preflight,
+    /// Whether a lock on a file of it elects the master.
+    pub locks: bool,
+    /// A change of a file must be seen within this.
+    pub keep_alive_millis: u64,
+}
+
+/// What is done about a volume that should not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preflight {
+    /// No broker is started.
+    Required,
+    /// Brokers are started, and it is told.
+    Warn,
 }
 
 /// How the broker is started: no launcher script between, the reaped process must be the JVM.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::settings::{DatabaseKind, DatabaseServer, DatabaseTls};
+use super::settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight};
 
 /// The store and its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Store {
         claim: String,
         /// What elects the master.
         lock: VolumeLock,
+        /// What is done about a volume that should not be used.
+        preflight: Preflight,
     },
     /// The messages and the lease are in a database.
     Database {

@@ -2,11 +2,13 @@
 //! refused that admission cannot say.
 
 use crate::{
-    api::v1alpha1::{DatabaseAccess, DatabaseType, Driver, FileLock, Storage, TlsMode, lease_poll},
+    api::v1alpha1::{
+        self, DatabaseAccess, DatabaseType, Driver, FileLock, Storage, TlsMode, lease_poll,
+    },
     broker::{
         classic::{config::millis, paths},
         jdbc,
-        settings::{DatabaseKind, DatabaseServer, DatabaseTls},
+        settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight},
         store::{Database, Server, Store, VolumeLock},
     },
 };
@@ -59,7 +61,11 @@ pub(super) fn store(storage: &Storage, claim: String) -> Result<Store, Vec<Probl
             fence_after_millis: millis(fence_after),
         }
     };
-    Ok(Store::Volume { claim: volume.claim_name.clone().unwrap_or(claim), lock })
+    let preflight = match volume.preflight {
+        v1alpha1::Preflight::Required => Preflight::Required,
+        v1alpha1::Preflight::Warn => Preflight::Warn,
+    };
+    Ok(Store::Volume { claim: volume.claim_name.clone().unwrap_or(claim), lock, preflight })
 }
 
 fn adapter(name: &str) -> String {

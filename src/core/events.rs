@@ -28,10 +28,10 @@ pub enum EventReason {
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
-    /// What is wrong with the lock in a database: the reason of its condition.
+    /// What is wrong with the storage or its lock: the reason of the condition.
     Lock(Reason),
-    /// The lock in a database works again.
-    DatabaseRecovered,
+    /// The storage works again.
+    StorageRecovered,
 }
 
 impl EventReason {
@@ -47,7 +47,7 @@ impl EventReason {
             | Self::UpdateStarted
             | Self::UpdateFinished
             | Self::UpdateStuck
-            | Self::DatabaseRecovered => format!("{self:?}"),
+            | Self::StorageRecovered => format!("{self:?}"),
         }
     }
 }
@@ -108,7 +108,7 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
         }
     }
     update(old, new, &mut add);
-    database(old, new, &mut add);
+    storage(old, new, &mut add);
     occurrences
 }
 
@@ -137,9 +137,9 @@ fn update(
     }
 }
 
-/// What has become wrong with a lock in a database, or right again. Also the first problem of a new
-/// cluster is told: without its database it has nothing else to tell.
-fn database(
+/// What has become wrong with the storage or its lock, or right again. Also the first problem of a new
+/// cluster is told: without its storage it has nothing else to tell.
+fn storage(
     old: Option<&BrokerClusterStatus>,
     new: &BrokerClusterStatus,
     add: &mut impl FnMut(EventReason, bool, String),
@@ -152,14 +152,15 @@ fn database(
     let before = old.and_then(of).map(|(reason, _)| reason).unwrap_or_default();
     let Some((reason, message)) = of(new).filter(|(reason, _)| *reason != before) else { return };
     let is_one = |of: &[Reason], text: &str| of.iter().copied().find(|one| one.as_str() == *text);
-    let failed_before = is_one(&Reason::DATABASE_PROBLEMS, &before).is_some();
-    if let Some(problem) = is_one(&Reason::DATABASE_PROBLEMS, &reason) {
+    let failed_before = is_one(&Reason::STORAGE_PROBLEMS, &before).is_some();
+    if let Some(problem) = is_one(&Reason::STORAGE_PROBLEMS, &reason) {
         return add(EventReason::Lock(problem), true, message);
     }
-    if failed_before && reason != Reason::NotObserved.as_str() {
-        add(EventReason::DatabaseRecovered, false, message.clone());
+    let told = [Reason::NotObserved, Reason::NotVerified].map(Reason::as_str);
+    if failed_before && !told.contains(&reason) {
+        add(EventReason::StorageRecovered, false, message.clone());
     }
-    if let Some(note) = is_one(&Reason::DATABASE_NOTES, &reason) {
+    if let Some(note) = is_one(&Reason::STORAGE_NOTES, &reason) {
         add(EventReason::Lock(note), true, message);
     }
 }
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!(told(Some(&away), &away), []);
         assert_eq!(told(Some(&away), &refused), one("AuthenticationRefused", true));
         assert_eq!(told(Some(&away), &unseen), []);
-        assert_eq!(told(Some(&away), &fine), one("DatabaseRecovered", false));
+        assert_eq!(told(Some(&away), &fine), one("StorageRecovered", false));
         assert_eq!(told(Some(&fine), &note), one("WritesNotFenced", true));
         assert_eq!(told(Some(&away), &note).len(), 2);
     }

@@ -66,9 +66,9 @@ pub(super) fn storage_lock(cluster: &ValidCluster, observed: &Observed) -> Optio
 }
 
 /// What agents say, each sentence once with the pods that say it, in the order of the pods.
-fn told<'a>(
-    reports: &[(&'a PodView, &'a DatabaseReport)],
-    of: impl Fn(&'a DatabaseReport) -> Vec<(Reason, &'a str)>,
+pub(super) fn told<'a, T>(
+    reports: &[(&'a PodView, &'a T)],
+    of: impl Fn(&'a T) -> Vec<(Reason, &'a str)>,
 ) -> Vec<(Reason, String)> {
     let mut order: Vec<(Reason, &str)> = Vec::new();
     let mut by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -87,7 +87,7 @@ fn told<'a>(
     order.into_iter().map(sentence).collect()
 }
 
-fn in_words(told: &[(Reason, String)]) -> String {
+pub(super) fn in_words(told: &[(Reason, String)]) -> String {
     told.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ")
 }
 
@@ -124,4 +124,4 @@ fn rank(reason: Reason) -> u8 {
 
 #[cfg(test)]
 #[path = "lock_verdict_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -19,7 +19,7 @@ fn store() -> ValidCluster {
     cluster("database: {type: PostgreSQL, host: db, name: mq, credentialsSecret: {name: a}}")
 }
 
-fn pod(name: &str, database: Option<DatabaseReport>) -> PodView {
+pub(in crate::core) fn pod(name: &str, database: Option<DatabaseReport>) -> PodView {
     let report = Report {
         pod: name.into(),
         pod_uid: name.into(),
@@ -33,6 +33,7 @@ fn pod(name: &str, database: Option<DatabaseReport>) -> PodView {
         epoch: 0,
         message: None,
         database,
+        volume: None,
     };
     PodView {
         name: name.into(),
@@ -138,10 +139,10 @@ fn every_problem_and_note_has_a_reason_of_its_name() {
         ProblemKind::ReadOnly,
     ] {
         assert_eq!(problem_reason(kind).as_str(), format!("{kind:?}"));
-        assert!(Reason::DATABASE_PROBLEMS.contains(&problem_reason(kind)));
+        assert!(Reason::STORAGE_PROBLEMS.contains(&problem_reason(kind)));
     }
     for kind in [NoteKind::WritesNotFenced, NoteKind::CommitsMayBeLost, NoteKind::ClockSkew] {
         assert_eq!(note_reason(kind).as_str(), format!("{kind:?}"));
-        assert!(Reason::DATABASE_NOTES.contains(&note_reason(kind)));
+        assert!(Reason::STORAGE_NOTES.contains(&note_reason(kind)));
     }
 }

@@ -14,3 +14,4 @@ pub mod rollout;
 pub mod status;
 pub mod validate;
 pub mod verdicts;
+mod volume_verdict;

@@ -54,6 +54,7 @@ fn report(
         epoch: 1,
         message: None,
         database: None,
+        volume: None,
     }
 }
 

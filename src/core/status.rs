@@ -9,7 +9,7 @@ use super::{
     plan::Findings,
     rollout::describe,
     validate::{Invalid, ValidCluster},
-    verdicts,
+    verdicts, volume_verdict,
 };
 use crate::{
     api::{
@@ -72,12 +72,12 @@ pub fn status(
         endpoints: endpoints(cluster),
         last_failover: last_failover(observed, previous),
         failovers: observed.record.as_ref().map_or(0, |record| record.failovers),
-        lock: Some(lock_status(cluster, findings)),
+        lock: Some(lock_status(cluster, observed, findings)),
         conditions: conditions::merge(old, &verdicts, cluster.generation, now),
     }
 }
 
-fn lock_status(cluster: &ValidCluster, findings: &Findings) -> LockStatus {
+fn lock_status(cluster: &ValidCluster, observed: &Observed, findings: &Findings) -> LockStatus {
     let (kind, path) = match cluster.store.database() {
         Some(database) => (LockKind::Lease, database.lock_place()),
         None => (LockKind::File, paths::LOCK.to_owned()),
@@ -86,7 +86,18 @@ fn lock_status(cluster: &ValidCluster, findings: &Findings) -> LockStatus {
         Lock::Held { by } => Some(by.clone()),
         Lock::Free | Lock::Disputed(_) | Lock::Unknown(_) => None,
     };
-    LockStatus { kind, path, holder }
+    let volume = volume_verdict::verified(observed);
+    let millis = |millis: Option<u64>| millis.and_then(|millis| i64::try_from(millis).ok());
+    let of_file = kind == LockKind::File;
+    LockStatus {
+        kind,
+        path,
+        holder,
+        verified: volume.holds.filter(|_| of_file),
+        file_system: volume.file_system,
+        release_millis: millis(volume.release_millis).filter(|_| of_file),
+        visible_millis: millis(volume.visible_millis),
+    }
 }
 
 /// The status of a cluster whose spec is wrong: what was there, with one condition changed.

@@ -7,6 +7,7 @@ use super::{
     plan::Findings,
     rollout::{Rollout, describe},
     validate::{Invalid, ValidCluster},
+    volume_verdict,
 };
 use crate::{
     api::conditions::{Reason, Truth, Type, Verdict},
@@ -32,7 +33,8 @@ pub fn of_cluster(
         converged,
         configuration(cluster, observed, findings, refused),
     ];
-    verdicts.extend(lock_verdict::storage_lock(cluster, observed));
+    let storage = volume_verdict::storage_lock(cluster, observed);
+    verdicts.extend(storage.or_else(|| lock_verdict::storage_lock(cluster, observed)));
     verdicts.extend([progressing(findings, updating), paused(cluster.spec.paused)]);
     verdicts
 }

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::fs::{AtFlags, StatxFlags, makedev, statx};
@@ -97,7 +98,7 @@ fn identity(file: &File) -> io::Result<FileIdentity> {
 
 /// The process that holds a lock on any byte of the file: Java locks byte 0 of a new file, bytes 0
 /// to 7 of an old one.
-fn holder(file: &File) -> io::Result<Option<i32>> {
+pub(super) fn holder(file: &File) -> io::Result<Option<i32>> {
     let mut lock = libc::flock {
         l_type: i16::try_from(libc::F_WRLCK).unwrap_or_default(),
         l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
@@ -108,6 +109,11 @@ fn holder(file: &File) -> io::Result<Option<i32>> {
     fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
     let held = i32::from(lock.l_type) != libc::F_UNLCK;
     Ok(held.then_some(lock.l_pid))
+}
+
+/// Whether somebody else has the lock (fcntl(2) knows two words for it).
+pub(super) fn is_refused(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EACCES)
 }
 
 fn find_lock(directory: &Path, inode: u64) -> Option<String> {

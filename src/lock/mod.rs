@@ -11,7 +11,10 @@ pub mod file;
 pub mod floor;
 pub mod fs_type;
 pub mod lease;
+pub mod members;
+pub mod mount;
 pub mod track;
+pub mod trial;
 
 /// One look at a lock.
 pub trait Probe {

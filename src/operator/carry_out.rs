@@ -8,11 +8,12 @@ use kube::{
 use rand::distr::{Alphanumeric, SampleString};
 use serde_json::json;
 
-use super::{record, reports::Reports};
+use super::record;
 use crate::{
     api::labels,
     core::{plan::Plan, rollout::Victim, validate::ValidCluster},
     kube_ext::{Children, RequestError, only, request},
+    reports::Reports,
     resources,
 };
 

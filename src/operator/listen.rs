@@ -1,4 +1,4 @@
-//! Agents of groups with a database are asked now and then: no watch tells that a database fails.
+//! Agents are asked now and then: no watch tells that a database or a volume fails.
 //! The API server is left alone until one of them says something new.
 
 use std::{
@@ -12,10 +12,10 @@ use futures::{Stream, StreamExt, stream};
 use kube::{core::DeserializeGuard, runtime::reflector::ObjectRef};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::reports::Reports;
+use crate::reports::Reports;
 use crate::{
     api::v1alpha1::BrokerCluster,
-    broker::report::{DatabaseNote, DatabaseProblem, Report},
+    broker::report::{DatabaseNote, DatabaseProblem, Report, StoreNote, StoreProblem, TrialReport},
     core::{
         observed::{Observed, ReportView},
         validate::ValidCluster,
@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// A cluster, as the operator's queue names it.
 pub type Name = ObjectRef<DeserializeGuard<BrokerCluster>>;
 
-/// What agents said of their databases in the last pass over each cluster.
+/// What agents said of their storage in the last pass over each cluster.
 #[derive(Debug, Default)]
 pub struct Listener {
     groups: Mutex<HashMap<Name, Vec<Heard>>>,
@@ -44,15 +44,16 @@ struct Heard {
 }
 
 /// What a status is made of; measured times, which change all the time, are not.
-type Said = (Option<DatabaseProblem>, Vec<DatabaseNote>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Said {
+    database: Option<(Option<DatabaseProblem>, Vec<DatabaseNote>)>,
+    volume: Option<(Option<StoreProblem>, Vec<StoreNote>, Option<TrialReport>)>,
+}
 
 impl Listener {
     /// Remembers what a pass has heard.
     pub fn passed(&self, cluster: &ValidCluster, observed: &Observed) {
         let name = name(&cluster.name.namespace, &cluster.name.name);
-        if cluster.store.database().is_none() {
-            return self.forget(&name);
-        }
         let heard = observed.pods.iter().filter_map(|pod| {
             let address = pod.addresses.first()?.parse().ok()?;
             Some(Heard { address, said: said(&pod.report) })
@@ -97,9 +98,12 @@ pub fn name(namespace: &str, name: &str) -> Name {
 }
 
 fn said(view: &ReportView) -> Option<Said> {
-    let of = |report: &Report| report.database.clone().map(|it| (it.problem, it.notes));
+    let of = |report: &Report| Said {
+        database: report.database.clone().map(|it| (it.problem, it.notes)),
+        volume: report.volume.clone().map(|it| (it.problem, it.notes, it.trial)),
+    };
     match view {
-        ReportView::Fresh(report) => of(report),
+        ReportView::Fresh(report) => Some(of(report)),
         ReportView::Silent(_) => None,
     }
 }

@@ -8,7 +8,6 @@ pub mod observe;
 pub mod publish;
 pub mod reconcile;
 mod record;
-pub mod reports;
 mod run;
 
 pub use run::{Clusters, OperatorArgs, controller, main};

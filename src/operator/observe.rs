@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
-use super::{named, reports::Reports};
+use super::named;
 use crate::{
     api::labels,
     core::{
@@ -17,6 +17,7 @@ use crate::{
         validate::ValidCluster,
     },
     kube_ext::{Children, RequestError, request},
+    reports::Reports,
     resources::{Kind, pod, selector_text},
 };
 

@@ -13,9 +13,7 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 
-use super::{
-    carry_out::carry_out, listen::Listener, observe::observe, publish::publish, reports::Reports,
-};
+use super::{carry_out::carry_out, listen::Listener, observe::observe, publish::publish};
 use crate::{
     api::v1alpha1::BrokerCluster,
     clock,
@@ -28,6 +26,7 @@ use crate::{
         validate::validate,
     },
     kube_ext::RequestError,
+    reports::Reports,
     resources::Settings,
     telemetry::operator_metrics::OperatorMetrics,
 };

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::Value;
 
-use super::{observe, reports::Reports};
+use super::observe;
 use crate::{
     clock,
     core::{
@@ -16,6 +16,7 @@ use crate::{
         validate::ValidCluster,
     },
     kube_ext::{Children, RequestError, request},
+    reports::Reports,
     resources::{Kind, config_map},
 };
 

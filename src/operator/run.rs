@@ -41,10 +41,10 @@ use super::{
     listen::{self, Listener, announcements},
     named,
     reconcile::{Context, reconcile, retry},
-    reports::HttpReports,
 };
 use crate::{
     api::{labels, v1alpha1::BrokerCluster},
+    reports::HttpReports,
     resources::{Kind, Settings},
     telemetry::{
         operator_metrics::OperatorMetrics,

@@ -15,7 +15,7 @@ use crate::{
         },
         settings::{
             AgentSettings, CredentialSettings, DatabaseAccess, GreetingSettings, LeaseSettings,
-            LockSettings, RecordPort, SETTINGS_FILE, SETTINGS_SCHEMA,
+            LockSettings, RecordPort, SETTINGS_FILE, SETTINGS_SCHEMA, VolumeSettings,
         },
         store::{Database, Server, Store, VolumeLock},
     },
@@ -74,12 +74,23 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
         hang_timeout_millis: millis(&spec.failover.hang_timeout),
         stop_grace_millis: stop_grace(cluster).saturating_mul(1000),
         epoch_floor: cluster.store.claim().map(|_| paths::EPOCH_FLOOR.to_owned()),
+        volume: volume(cluster),
         credentials: CredentialSettings {
             admin: paths::ADMIN.to_owned(),
             users: spec.auth.users_secret.as_ref().map(|_| paths::USERS.to_owned()),
             output: paths::LOGIN.to_owned(),
         },
     }
+}
+
+fn volume(cluster: &ValidCluster) -> Option<VolumeSettings> {
+    let Store::Volume { preflight, lock, .. } = &cluster.store else { return None };
+    let (locks, keep_alive_millis) = match lock {
+        VolumeLock::File { keep_alive_millis, .. } => (true, *keep_alive_millis),
+        VolumeLock::Lease(database) => (false, database.renew_millis),
+    };
+    let members = paths::MEMBERS.to_owned();
+    Some(VolumeSettings { members, preflight: *preflight, locks, keep_alive_millis })
 }
 
 fn lock(store: &Store) -> LockSettings {

@@ -20,6 +20,7 @@ mod locker;
 mod network;
 mod pod;
 mod postgres;
+mod preflight;
 #[path = "../support/server.rs"]
 mod server;
 

@@ -12,14 +12,24 @@ use testbed::packages;
 use crate::api::FakeApi;
 use crate::pod::{Fault, Group};
 
-/// One directory as another, over FUSE; until it is dropped.
+/// Something mounted at a directory, until it is dropped.
 pub struct Mounted(PathBuf);
 
 impl Mounted {
+    /// One directory as another, over FUSE. What is locked there, only it knows.
     pub fn new(behind: &Path, at: &Path) -> Self {
         packages::ensure(&Cache::open().unwrap(), &["bindfs"]).unwrap();
-        let status = Command::new("bindfs").arg(behind).arg(at).status().unwrap();
-        assert!(status.success(), "bindfs: {status}");
+        Self::by(Command::new("bindfs").arg(behind).arg(at), at)
+    }
+
+    /// A file system in memory, with such options.
+    pub fn in_memory(options: &str, at: &Path) -> Self {
+        Self::by(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at), at)
+    }
+
+    fn by(command: &mut Command, at: &Path) -> Self {
+        let status = command.status().unwrap();
+        assert!(status.success(), "{command:?}: {status}");
         Self(at.to_owned())
     }
 }

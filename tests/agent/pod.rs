@@ -34,6 +34,9 @@ pub enum Fault {
     Freeze,
     FreezeProbe,
     ThawProbe,
+    FreezeBeats,
+    ThawBeats,
+    KillBeats,
     KillAgent,
     TouchLock,
     ReplaceLock,
@@ -50,6 +53,8 @@ pub struct Group {
     database: Option<u16>,
     /// Whether agents cannot ask it.
     unseen: bool,
+    /// How the store is tried, and where each pod has it, if it is tried at all.
+    tried: Option<(&'static str, Vec<PathBuf>)>,
 }
 
 pub struct Pod {
@@ -66,7 +71,15 @@ impl Group {
         let kubeconfig = directory.path().join("kubeconfig");
         fs::write(&kubeconfig, api.kubeconfig()).unwrap();
         let name = name.to_owned();
-        Self { name, _mounted: None, directory, kubeconfig, database: None, unseen: false }
+        Self {
+            name,
+            _mounted: None,
+            directory,
+            kubeconfig,
+            database: None,
+            unseen: false,
+            tried: None,
+        }
     }
 
     /// A group whose store is not of this kernel alone.
@@ -90,6 +103,26 @@ impl Group {
     /// A group whose lock is in this database, but its agents do not speak its language.
     pub fn on_foreign_database(name: &str, api: &FakeApi, database: &Server) -> Self {
         Self { unseen: true, ..Self::on_database(name, api, database) }
+    }
+
+    /// A group whose pods try their stores, `Required` or `Warn`. Where each has it, is said by a
+    /// function of the group's directory.
+    pub fn tried(
+        name: &str,
+        api: &FakeApi,
+        preflight: &'static str,
+        stores: impl FnOnce(&Path) -> Vec<PathBuf>,
+    ) -> Self {
+        let group = Self::new(name, api);
+        let stores = stores(group.directory.path());
+        Self { tried: Some((preflight, stores)), ..group }
+    }
+
+    fn store(&self, ordinal: u16) -> PathBuf {
+        match &self.tried {
+            Some((_, stores)) => stores[usize::from(ordinal)].clone(),
+            None => self.directory.path().join("store"),
+        }
     }
 
     pub fn set_password(&self, password: &str) {
@@ -130,7 +163,14 @@ impl Group {
         fs::create_dir_all(&secret).unwrap();
         fs::write(secret.join("username"), "admin").unwrap();
         fs::write(secret.join("password"), "secret").unwrap();
-        let lock = root.join("store/lock");
+        let store = self.store(ordinal);
+        let lock = store.join("lock");
+        let volume = self.tried.as_ref().map(|(preflight, _)| {
+            json!({
+                "members": store.join("members"), "preflight": preflight, "locks": true,
+                "keepAliveMillis": KEEP_ALIVE,
+            })
+        });
         let (port, greeting) = (free_port(), free_port());
         let marker = format!("{}/{name}", root.file_name().unwrap().display());
         let settings = json!({
@@ -140,13 +180,14 @@ impl Group {
                 "program": std::env::current_exe().unwrap(),
                 "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
             },
-            "lock": self.lock_settings(&config),
+            "lock": self.lock_settings(&config, &store),
+            "volume": volume,
             "greeting": {"openWire": {"port": greeting}},
             "ports": [{"name": "openwire", "port": 61616}],
             // With a lease, longer than that.
             "hangTimeoutMillis": if self.database.is_some() { 10 * LEASE } else { 5 * KEEP_ALIVE },
             "stopGraceMillis": 5000,
-            "epochFloor": self.database.is_none().then(|| root.join("store/epoch")),
+            "epochFloor": self.database.is_none().then(|| store.join("epoch")),
             "credentials": {"admin": secret, "users": null, "output": config},
         });
         fs::write(config.join("agent.json"), settings.to_string()).unwrap();
@@ -158,7 +199,7 @@ impl Group {
                 ("POD_NAMESPACE", "shop"),
                 ("POD_UID", &format!("uid-of-{name}")),
                 ("POD_IPS", &format!("10.0.0.{}", ordinal + 1)),
-                ("NODE_NAME", "node"),
+                ("NODE_NAME", &format!("node-{ordinal}")),
                 (broker::PORT, &greeting.to_string()),
                 (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
@@ -178,10 +219,10 @@ impl Group {
 }
 
 impl Group {
-    fn lock_settings(&self, config: &Path) -> serde_json::Value {
+    fn lock_settings(&self, config: &Path, store: &Path) -> serde_json::Value {
         let root = self.directory.path();
         let Some(port) = self.database else {
-            let lock = root.join("store/lock");
+            let lock = store.join("lock");
             return json!({"file": {
                 "path": lock, "pollMillis": KEEP_ALIVE / 2, "keepAliveMillis": KEEP_ALIVE,
                 "fenceAfterMillis": FENCE_AFTER,
@@ -287,6 +328,9 @@ impl Pod {
             Fault::Freeze => kill(self.broker(), Signal::SIGSTOP).unwrap(),
             Fault::FreezeProbe => kill(self.probe(), Signal::SIGSTOP).unwrap(),
             Fault::ThawProbe => kill(self.probe(), Signal::SIGCONT).unwrap(),
+            Fault::FreezeBeats => kill(self.beater(), Signal::SIGSTOP).unwrap(),
+            Fault::ThawBeats => kill(self.beater(), Signal::SIGCONT).unwrap(),
+            Fault::KillBeats => kill(self.beater(), Signal::SIGKILL).unwrap(),
             Fault::KillAgent => {
                 kill(self.agent(), Signal::SIGKILL).unwrap();
                 self.process.borrow_mut().wait().unwrap();
@@ -336,9 +380,21 @@ impl Pod {
         }
     }
 
+    /// The helper process that looks at the lock.
     fn probe(&self) -> Pid {
+        self.helper(|arguments| !arguments.iter().any(|word| word == "--members"))
+    }
+
+    /// The helper process that beats.
+    fn beater(&self) -> Pid {
+        self.helper(|arguments| arguments.iter().any(|word| word == "--members"))
+    }
+
+    fn helper(&self, which: impl Fn(&[String]) -> bool) -> Pid {
         let agent = self.agent();
-        let found = processes(|arguments| arguments.get(1).is_some_and(|word| word == "probe"));
+        let found = processes(|arguments| {
+            arguments.get(1).is_some_and(|word| word == "probe") && which(arguments)
+        });
         found.into_iter().find(|&pid| parent(pid) == Some(agent)).expect("the helper runs")
     }
 

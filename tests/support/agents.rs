@@ -8,7 +8,7 @@ use tandem::{
         AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report,
     },
     core::observed::ReportView,
-    operator::reports::Reports,
+    reports::Reports,
 };
 
 use super::{
@@ -72,6 +72,7 @@ impl Group {
             epoch: self.epoch,
             message: None,
             database: self.database.clone(),
+            volume: None,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The child's life, and the pod's end.
 
 use super::lock::{disarm_life, disarm_service};
-use super::state::{HandoverGate, Phase, State, Waiting, Why};
-use super::wait::{file_gate, preparation};
+use super::state::{HandoverGate, Phase, Preparation, State, Waiting, Why};
+use super::wait::file_gate;
 use super::words::{Act, Child, ChildEvent, Deadline, LockKind, MAX_FAILURES};
 use crate::broker::report::{ExitReason, LockView};
 
@@ -67,7 +67,7 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
         file: file_gate(state.kind, lost),
         handover: HandoverGate::Shut,
         backing_off,
-        preparation: preparation(state),
+        preparation: Preparation::Due,
     });
 }
 

@@ -7,14 +7,15 @@
 //!
 //! A [`LockKind`] says which rules hold; the ones without a kind hold for all.
 //!
-//! * **Prepare** (leases, log): as the first thing, and after each end of a broker, when nothing else
-//!   of what a start waits for is left, so that the start follows the answer at once. Again 2 s after
-//!   each refusal: a broker that is started on a database that refuses it would only crash.
+//! * **Prepare**: as the first thing, and after each end of a broker, when nothing else of what a start
+//!   waits for is left, so that the start follows the answer at once. Again 2 s after each refusal: a
+//!   broker that is started on a database that refuses it would only crash, and one on a volume whose
+//!   locks do not hold would destroy the store.
 //! * **Start**: no child is left (the one before is reaped, and no descendant of it lives), and
 //!   - files: before the first start and after a lost lock, the lock file is absent, or was seen
 //!     unchanged for two keep-alive periods *and* once more after them. A freshly started broker that
 //!     finds the lock free has no hold-off of its own, so a thief's traces must be waited for;
-//!   - leases, log: the preparation succeeded, and no broker has run since;
+//!   - the preparation succeeded, and no broker has run since;
 //!   - leases: the release of the broker before is over, or 2 s have passed;
 //!   - after any end of a broker: another holder is seen, or `poll + keep-alive + 1 s` have passed,
 //!     or the pod is proven to be alone. It must not race the standby for the lock or the CPU;
@@ -66,8 +67,8 @@ mod words;
 pub use state::State;
 use state::{FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
-    Act, Child, ChildEvent, DatabaseView, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
-    RecordView,
+    Act, Child, ChildEvent, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
+    PreparationView, RecordView,
 };
 
 /// So many failed greetings in a row are needed before a broker counts as hung.
@@ -87,7 +88,7 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
         Input::Greeting(view) => on_greeting(&mut state, view, &mut acts),
         Input::Log(sign) => lock::on_log(&mut state, sign, &mut acts),
         Input::Child(event) => life::on_child(&mut state, event, &mut acts),
-        Input::Database(view) => wait::on_database(&mut state, view, &mut acts),
+        Input::Prepared(view) => wait::on_prepared(&mut state, view, &mut acts),
         Input::Released => life::on_released(&mut state, &mut acts),
         Input::Peers(peers) => {
             if let (Peers::Alone, Phase::Waiting(waiting)) = (peers, &mut state.phase) {

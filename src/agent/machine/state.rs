@@ -83,8 +83,9 @@ pub(super) enum HandoverGate {
     Shut,
 }
 
-/// Whether a broker can be started on its database. Asked last, when nothing else is waited for, so
-/// that a start follows the answer at once.
+/// Whether a broker can be started on its volume or database. Asked first of all, since two pods have
+/// to find each other on a volume; later last, when nothing else is waited for, so that a start follows
+/// the answer at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Preparation {
     /// It is to be asked, once all the rest is settled.
@@ -92,7 +93,7 @@ pub(super) enum Preparation {
     Asked,
     /// [`super::Deadline::Prepare`] runs.
     Refused,
-    /// It can; or there is no database.
+    /// It can.
     Done,
 }
 
@@ -126,7 +127,7 @@ impl Default for State {
                 file: FileGate::Unseen,
                 handover: HandoverGate::Open,
                 backing_off: false,
-                preparation: Preparation::Done,
+                preparation: Preparation::Asked,
             }),
             child: Child::Absent,
             lock: LockView::Unknown,
@@ -143,13 +144,10 @@ impl State {
     /// Before the first start of a broker with such a lock, and what is to be done at once.
     pub fn begin(kind: LockKind) -> (Self, Vec<Act>) {
         let mut state = Self { kind, ..Self::default() };
-        let mut acts = Vec::new();
         if let (true, Phase::Waiting(waiting)) = (state.has_database(), &mut state.phase) {
             waiting.file = FileGate::Open;
-            waiting.preparation = Preparation::Asked;
-            acts.push(Act::Prepare);
         }
-        (state, acts)
+        (state, vec![Act::Prepare])
     }
 
     /// The state's name in the report.

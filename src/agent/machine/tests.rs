@@ -24,14 +24,14 @@ macro_rules! for_each_kind {
     };
 }
 
-/// What only locks in databases make the machine do.
-fn is_of_databases(act: Act) -> bool {
-    use Deadline::{Prepare, Release};
-    match act {
-        Act::Prepare | Act::Release => true,
-        Act::Arm(deadline) | Act::Disarm(deadline) => matches!(deadline, Prepare | Release),
-        _ => false,
-    }
+/// What only leases make the machine do.
+fn is_of_leases(act: Act) -> bool {
+    matches!(act, Act::Release | Act::Arm(Deadline::Release) | Act::Disarm(Deadline::Release))
+}
+
+/// What comes before every start.
+fn is_of_preparation(act: Act) -> bool {
+    matches!(act, Act::Prepare | Act::Arm(Deadline::Prepare) | Act::Disarm(Deadline::Prepare))
 }
 
 /// What every look and every life of a broker brings about, unless nothing can be proven of the lock.
@@ -48,8 +48,8 @@ fn unproven(kind: LockKind) -> Option<ExitReason> {
     }
 }
 
-/// The inputs, one after the other; a database that is asked is ready, and a release succeeds.
-/// Leaves out what only locks in databases make the machine do, and proofs.
+/// The inputs, one after the other; what is to be prepared is ready, and a release succeeds. Leaves out
+/// that, and proofs.
 fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
     let mut all = Vec::new();
     let mut left: std::collections::VecDeque<_> = inputs.iter().copied().collect();
@@ -60,11 +60,11 @@ fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
             left.push_front(Input::Released);
         }
         if acts.contains(&Act::Prepare) {
-            left.push_front(Input::Database(DatabaseView::Ready));
+            left.push_front(Input::Prepared(PreparationView::Ready));
         }
         all.extend(acts);
     }
-    all.retain(|&act| !is_of_databases(act) && !is_of_proofs(act));
+    all.retain(|&act| !is_of_leases(act) && !is_of_preparation(act) && !is_of_proofs(act));
     (state, all)
 }
 
@@ -80,14 +80,16 @@ fn passed(deadline: Deadline) -> Input {
     Input::DeadlinePassed(deadline)
 }
 
+/// Nothing has been seen yet of the lock; what comes before is settled, unless that is all there is.
 fn fresh(kind: LockKind) -> State {
-    State::begin(kind).0
+    let state = State::begin(kind).0;
+    if kind == LockKind::File { run(state, &[READY]).0 } else { state }
 }
 
 /// What lets a fresh agent start its broker.
 const EMPTY: Input = Input::LockFile(FileView::Absent);
-const READY: Input = Input::Database(DatabaseView::Ready);
-const REFUSED: Input = Input::Database(DatabaseView::Refused);
+const READY: Input = Input::Prepared(PreparationView::Ready);
+const REFUSED: Input = Input::Prepared(PreparationView::Refused);
 
 /// A broker that was started on an empty store.
 fn started(kind: LockKind) -> State {
@@ -413,7 +415,7 @@ mod leases {
             assert_eq!(raw(state.clone(), &[EMPTY, OTHER, FREE]).1, []);
             assert!(step(state, READY).1.contains(&Act::Start));
         }
-        assert_eq!(State::begin(LockKind::File), (State::default(), Vec::new()));
+        assert_eq!(State::begin(LockKind::File), (State::default(), vec![Act::Prepare]));
     }
 
     #[test]
@@ -788,8 +790,8 @@ proptest! {
         let (mut state, mut asked, mut ready, mut releasing) = (fresh(kind), true, false, false);
         for input in inputs {
             match input {
-                Input::Database(view) if asked => {
-                    (asked, ready) = (false, view == DatabaseView::Ready);
+                Input::Prepared(view) if asked => {
+                    (asked, ready) = (false, view == PreparationView::Ready);
                 }
                 Input::Released | Input::DeadlinePassed(Deadline::Release) => releasing = false,
                 _ => {}
@@ -856,7 +858,7 @@ proptest! {
                         if Some(reason) != unproven(kind)
                 );
                 let fits = !others_doubt && match kind {
-                    LockKind::File => !is_of_databases(act) && !lease,
+                    LockKind::File => !is_of_leases(act),
                     LockKind::Lease => act != Act::Arm(Deadline::LockFile),
                     LockKind::Log => {
                         !lease && !is_of_proofs(act) && act != Act::Arm(Deadline::LockFile)

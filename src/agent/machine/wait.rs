@@ -1,7 +1,7 @@
 //! What a start waits for.
 
 use super::state::{FileGate, HandoverGate, Phase, Preparation, State};
-use super::words::{Act, Child, DatabaseView, Deadline, LockKind};
+use super::words::{Act, Child, Deadline, LockKind, PreparationView};
 use crate::broker::report::LockView;
 use crate::lock::FileView;
 
@@ -21,12 +21,12 @@ pub(super) fn on_lock_file(state: &mut State, view: FileView, acts: &mut Vec<Act
     };
 }
 
-pub(super) fn on_database(state: &mut State, view: DatabaseView, acts: &mut Vec<Act>) {
+pub(super) fn on_prepared(state: &mut State, view: PreparationView, acts: &mut Vec<Act>) {
     let Phase::Waiting(waiting) = &mut state.phase else { return };
     if waiting.preparation == Preparation::Asked {
         waiting.preparation = match view {
-            DatabaseView::Ready => Preparation::Done,
-            DatabaseView::Refused => {
+            PreparationView::Ready => Preparation::Done,
+            PreparationView::Refused => {
                 acts.push(Act::Arm(Deadline::Prepare));
                 Preparation::Refused
             }
@@ -67,9 +67,4 @@ pub(super) fn file_gate(kind: LockKind, lost: bool) -> FileGate {
         // A lease that was lost is given back, or runs out: nobody gets it from its traces.
         LockKind::File | LockKind::Lease | LockKind::Log => FileGate::Open,
     }
-}
-
-/// What is to be seen of the database before a start.
-pub(super) fn preparation(state: &State) -> Preparation {
-    if state.has_database() { Preparation::Due } else { Preparation::Done }
 }

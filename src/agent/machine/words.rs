@@ -48,7 +48,7 @@ pub enum Input {
     /// The broker process changed.
     Child(ChildEvent),
     /// The answer to [`Act::Prepare`].
-    Database(DatabaseView),
+    Prepared(PreparationView),
     /// [`Act::Release`] is over, whatever came of it.
     Released,
     /// The API server was asked for other pods of the group.
@@ -89,9 +89,9 @@ pub enum ChildEvent {
     Gone,
 }
 
-/// Whether a broker may be started on its database.
+/// Whether a broker may be started on its volume or database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DatabaseView {
+pub enum PreparationView {
     /// Everything is as a broker needs it.
     Ready,
     /// Something is not: a broker would only fail.
@@ -158,7 +158,7 @@ pub enum Deadline {
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
-    /// See that a broker can be started on its database, and write what it needs for that.
+    /// See that a broker can be started on its volume or database, and write what it needs for that.
     Prepare,
     /// Start the broker.
     Start,

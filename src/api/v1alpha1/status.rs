@@ -149,6 +149,19 @@ pub struct LockStatus {
     /// The pod that holds it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// Whether pods have tried a volume's locks and found that they hold between nodes. Absent while
+    /// that has not been tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<bool>,
+    /// The volume's file system and what is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
+    /// Milliseconds until a killed process's lock was free for another pod, when tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_millis: Option<i64>,
+    /// Milliseconds until a pod saw the answer to what it had written, when tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visible_millis: Option<i64>,
 }
 
 /// Kinds of locks.

@@ -40,6 +40,22 @@ pub struct SharedVolume {
     /// The lock that elects the master.
     #[serde(default)]
     pub lock: Lock,
+    /// What is done about a volume whose locks do not hold between nodes, or that should not be used
+    /// for another reason. Two pods try that before their first broker is started, and every new pod
+    /// tries it again.
+    #[serde(default)]
+    pub preflight: Preflight,
+}
+
+/// What is done about a volume that should not be used.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preflight {
+    /// No broker is started on it, and the condition `StorageLockVerified` says why.
+    #[default]
+    Required,
+    /// Brokers are started all the same; the condition and an Event say what is wrong. For experts:
+    /// two brokers may write, which destroys the store.
+    Warn,
 }
 
 /// A claim to be made.

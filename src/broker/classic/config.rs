@@ -205,6 +205,7 @@ mod tests {
                     keep_alive_millis: 250,
                     fence_after_millis: 20_000,
                 },
+                preflight: crate::broker::settings::Preflight::Required,
             },
             fragment: &fragment,
         }

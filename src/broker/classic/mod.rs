@@ -27,6 +27,8 @@ pub mod paths {
     pub const LOCK: &str = "/store/kahadb/lock";
     /// The highest epoch, for the case that the record is deleted.
     pub const EPOCH_FLOOR: &str = "/store/tandem-epoch";
+    /// Where agents beat and try the volume's locks.
+    pub const MEMBERS: &str = "/store/tandem-members";
     /// The database's credentials: files `username` and `password`.
     pub const DATABASE: &str = "/etc/tandem-auth/database";
     /// The certificates of the authority that signed the database's certificate.

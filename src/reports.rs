@@ -1,4 +1,4 @@
-//! Asks the agents.
+//! Asks agents for their reports.
 
 use std::{net::IpAddr, time::Duration};
 

@@ -1,0 +1,217 @@
+//! Whether a broker may be started on a volume: what of it must be true, and waiting for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::agent::api::ApiServer;
+use crate::agent::peers::{self, Presence};
+use crate::agent::volume_watch::Volume;
+use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblemKind};
+use crate::broker::settings::{Preflight, VolumeSettings};
+use crate::core::promotion::Author;
+use crate::lock::members::Beaten;
+use crate::lock::trial::GONE_AFTER;
+
+/// A pod that is the only one waits so long for another one to be made.
+const ALONE: Duration = Duration::from_secs(2);
+/// A volume that was found good before is used after so long without a sign of other pods.
+const AS_BEFORE: Duration = Duration::from_secs(5);
+/// After so long without a sign of other pods a broker is started on a volume that was never tried.
+const UNTRIED: Duration = Duration::from_secs(30);
+/// A pod that beats on the same volume is seen by then.
+const SEEN_BY: Duration = Duration::from_secs(10);
+/// Without a beat for so long the storage counts as hanging.
+pub const HANGS: Duration = Duration::from_secs(5);
+/// From one question to the next.
+const PERIOD: Duration = Duration::from_millis(100);
+/// From one question to the API server and the other agents to the next.
+const ASK_PEERS: Duration = Duration::from_secs(1);
+/// Locks are freed and writes are seen within these, or it is told.
+const RELEASE_MILLIS: u64 = 2000;
+const VISIBLE_MILLIS: u64 = 1000;
+
+/// What is known of a volume.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The last beat, if one succeeded and none failed since.
+    pub beaten: Result<&'a Beaten, &'a StoreProblem>,
+    /// How long ago the last beat that succeeded was begun.
+    pub beat_age: Option<Duration>,
+    /// How long no other pod has been seen to beat.
+    pub lonely: Duration,
+    /// Other pods, as the API server and their agents tell.
+    pub presence: &'a Presence,
+}
+
+/// Whether a broker may be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// It may.
+    Open,
+    /// Not yet, for this reason.
+    Wait(String),
+    /// Not as long as this is so.
+    Refused(StoreProblem),
+}
+
+/// The gate. A refusal that is about the volume's kind is overridden by `Warn`; one that is about a
+/// volume that does not work is not, since a broker could not work either.
+pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
+    let beaten = match facts.beaten {
+        Ok(beaten) => beaten,
+        Err(problem) => return Gate::Refused(problem.clone()),
+    };
+    if facts.beat_age.is_none_or(|age| age > HANGS) {
+        return Gate::Refused(hangs());
+    }
+    let warn = settings.preflight == Preflight::Warn;
+    match objection(settings, beaten, facts) {
+        Some(_) if warn => return Gate::Open,
+        Some(problem) => return Gate::Refused(problem),
+        None => {}
+    }
+    if matches!(&beaten.finding, Some(Ok(_))) {
+        return Gate::Open;
+    }
+    if let Some(peer) = &beaten.trying {
+        return Gate::Wait(format!("it tries the volume's locks together with {peer}"));
+    }
+    let enough = match facts.presence {
+        Presence::Alone => ALONE,
+        Presence::Beats(_) => SEEN_BY,
+        Presence::Silent | Presence::Unknown if beaten.passed_before => AS_BEFORE,
+        Presence::Silent => UNTRIED,
+        Presence::Unknown => {
+            return Gate::Wait(
+                "no other pod beats on the volume, and the API server does not say whether there \
+                 are any"
+                    .to_owned(),
+            );
+        }
+    };
+    if facts.lonely < enough {
+        return Gate::Wait(format!(
+            "no other pod is there to try the volume's locks with; it goes on without after {} s",
+            enough.as_secs()
+        ));
+    }
+    Gate::Open
+}
+
+/// Why the volume should not be used, though it works for this pod.
+pub fn objection(
+    settings: &VolumeSettings,
+    beaten: &Beaten,
+    facts: &Facts<'_>,
+) -> Option<StoreProblem> {
+    let judged = beaten.mount.as_ref().and_then(|mount| mount.judge(settings.locks).problem);
+    let about_locks = |problem: &StoreProblem| {
+        use StoreProblemKind::{LocksLocal, LocksNotFreed, LocksUnseen};
+        matches!(problem.kind, LocksLocal | LocksNotFreed | LocksUnseen)
+    };
+    let found = beaten.finding.as_ref().and_then(|finding| finding.as_ref().err());
+    let found = found.filter(|problem| settings.locks || !about_locks(problem)).cloned();
+    let elsewhere = match facts.presence {
+        Presence::Beats(pod) if facts.lonely >= SEEN_BY && beaten.finding.is_none() => {
+            Some(StoreProblem {
+                kind: StoreProblemKind::DifferentStores,
+                message: format!(
+                    "{pod} beats on its volume, and nothing of it is seen here: the pods have \
+                     different directories under the same path, or do not see each other's writes. \
+                     Use a volume that all nodes share"
+                ),
+            })
+        }
+        Presence::Beats(_) | Presence::Alone | Presence::Silent | Presence::Unknown => None,
+    };
+    judged.or(found).or(elsewhere)
+}
+
+/// What people should know of the volume.
+pub fn notes(settings: &VolumeSettings, beaten: &Beaten) -> Vec<StoreNote> {
+    let mut notes =
+        beaten.mount.as_ref().map(|mount| mount.judge(settings.locks).notes).unwrap_or_default();
+    let mut note = |kind, message: String| notes.push(StoreNote { kind, message });
+    if let Some(Ok(trial)) = &beaten.finding {
+        if trial.release_millis > RELEASE_MILLIS || trial.visible_millis > VISIBLE_MILLIS {
+            note(
+                StoreNoteKind::Slow,
+                format!(
+                    "a killed process's lock was freed after {} ms and an answer to a write was \
+                     seen after {} ms: failovers take that much longer",
+                    trial.release_millis, trial.visible_millis
+                ),
+            );
+        }
+        let stale = trial.stale_millis.is_none_or(|millis| millis > settings.keep_alive_millis);
+        if stale && settings.locks {
+            let after = trial.stale_millis.map_or("over 2 s".to_owned(), |ms| format!("{ms} ms"));
+            note(
+                StoreNoteKind::AttributesCached,
+                format!(
+                    "a change of a file's time is seen only after {after}: brokers notice a \
+                     stolen lock that late by themselves. Mount the volume with noac, or with \
+                     actimeo=0 and lookupcache=none"
+                ),
+            );
+        }
+    }
+    if beaten.full {
+        note(StoreNoteKind::Full, "the volume is full: make it larger".to_owned());
+    }
+    notes
+}
+
+/// The storage does not answer.
+pub fn hangs() -> StoreProblem {
+    StoreProblem {
+        kind: StoreProblemKind::Hangs,
+        message: format!("the volume has not answered for {} s", HANGS.as_secs()),
+    }
+}
+
+/// Waits until the gate is open or shut for a reason; tells whether it is open.
+pub async fn wait(
+    settings: VolumeSettings,
+    volume: Volume,
+    api: ApiServer,
+    author: Arc<Author>,
+) -> bool {
+    let begun = Instant::now();
+    let mut presence = Presence::Unknown;
+    let mut asked: Option<Instant> = None;
+    loop {
+        if asked.is_none_or(|at| at.elapsed() >= ASK_PEERS) && volume.is_lonely() {
+            presence = peers::presence(&api, &author).await;
+            asked = Some(Instant::now());
+        }
+        let lonely = begun.elapsed().min(volume.lonely());
+        let gate = volume.with(lonely, &presence, |facts| {
+            // Before the first answer nothing is wrong yet.
+            let early = facts.beat_age.is_none() && begun.elapsed() < HANGS;
+            if early && facts.beaten.is_err_and(|problem| problem.kind == StoreProblemKind::Hangs) {
+                return Gate::Wait("the volume has not answered yet".to_owned());
+            }
+            gate(&settings, facts)
+        });
+        match gate {
+            Gate::Wait(why) => volume.waits_for(Some(why)),
+            Gate::Open | Gate::Refused(_) => {
+                volume.waits_for(None);
+                return gate == Gate::Open;
+            }
+        }
+        sleep(PERIOD).await;
+    }
+}
+
+/// Whether a pod has been heard of lately.
+pub fn is_heard(quiet_millis: Option<u64>) -> bool {
+    quiet_millis.is_some_and(|quiet| Duration::from_millis(quiet) < GONE_AFTER)
+}
+
+#[cfg(test)]
+#[path = "preflight_tests.rs"]
+mod tests;

@@ -1,0 +1,216 @@
+//! Beats on the volume, one after the other, and keeps what came of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::agent::event::{BeatNews, Event, Events};
+use crate::agent::helper::Helper;
+use crate::agent::peers::Presence;
+use crate::agent::preflight::{self, Facts, HANGS};
+use crate::broker::report::{StoreProblem, VolumeReport};
+use crate::broker::settings::VolumeSettings;
+use crate::lock::members::{BeatFailure, Beaten};
+use crate::lock::mount::Mount;
+
+/// From one beat to the next while a trial goes on or has not been made yet.
+const BUSY: Duration = Duration::from_millis(100);
+/// The longest time from one beat to the next.
+const IDLE: Duration = Duration::from_secs(1);
+/// An agent that is older has been alone for long enough to look for others less often.
+const YOUNG: Duration = Duration::from_mins(1);
+
+/// The volume, as the beats show it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    helper: Helper,
+    settings: VolumeSettings,
+    period: Duration,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    begun: Instant,
+    beaten: Option<Box<Beaten>>,
+    /// Why the last beat failed, if it did.
+    problem: Option<StoreProblem>,
+    /// When the last beat that succeeded was begun.
+    confirmed: Option<Instant>,
+    /// When another pod was last heard of.
+    heard: Instant,
+    waits_for: Option<String>,
+    /// Why the gate is shut, or would be.
+    objection: Option<StoreProblem>,
+}
+
+impl Volume {
+    /// Nothing is written yet. `fence_after`: how long a beat proves something.
+    pub fn new(helper: Helper, settings: VolumeSettings, fence_after: Duration) -> Self {
+        let now = Instant::now();
+        let state = State {
+            begun: now,
+            beaten: None,
+            problem: None,
+            confirmed: None,
+            heard: now,
+            waits_for: None,
+            objection: None,
+        };
+        let period = (fence_after / 4).clamp(BUSY, IDLE);
+        Self { helper, settings, period, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// How the volume is to be used.
+    pub fn settings(&self) -> &VolumeSettings {
+        &self.settings
+    }
+
+    /// Beats for ever, and tells what comes of it.
+    pub async fn run(self, events: Events) {
+        loop {
+            let started = Instant::now();
+            let Some(news) = self.beat_or_say_it_hangs(started, &events).await else { return };
+            if events.send(Event::Beat(news)).await.is_err() {
+                return;
+            }
+            sleep_until(started + self.pause()).await;
+        }
+    }
+
+    async fn beat_or_say_it_hangs(&self, started: Instant, events: &Events) -> Option<BeatNews> {
+        let mut beat = std::pin::pin!(self.helper.beat());
+        loop {
+            let outcome = tokio::select! {
+                outcome = &mut beat => outcome,
+                () = sleep(HANGS) => {
+                    self.state().problem = Some(preflight::hangs());
+                    events.send(Event::Beat(BeatNews::Missed)).await.ok()?;
+                    continue;
+                }
+            };
+            return Some(self.note(started, outcome));
+        }
+    }
+
+    fn note(
+        &self,
+        started: Instant,
+        outcome: anyhow::Result<Result<Box<Beaten>, BeatFailure>>,
+    ) -> BeatNews {
+        let mut state = self.state();
+        match outcome {
+            Ok(Ok(beaten)) => {
+                if beaten.peers.iter().any(|peer| preflight::is_heard(peer.quiet_millis)) {
+                    state.heard = Instant::now();
+                }
+                state.beaten = Some(beaten);
+                state.problem = None;
+                state.confirmed = Some(started);
+                BeatNews::Confirmed(started)
+            }
+            Ok(Err(failure)) => {
+                state.problem = Some(failure.problem);
+                if failure.lost { BeatNews::Lost } else { BeatNews::Missed }
+            }
+            Err(error) => {
+                tracing::warn!("no beat: {error:#}");
+                BeatNews::Missed
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let state = self.state();
+        let busy = match &state.beaten {
+            Some(beaten) => {
+                beaten.busy || beaten.finding.is_none() && state.begun.elapsed() < YOUNG
+            }
+            None => state.begun.elapsed() < YOUNG,
+        };
+        if busy { BUSY } else { self.period }
+    }
+
+    /// For how long no other pod has been heard of.
+    pub fn lonely(&self) -> Duration {
+        self.state().heard.elapsed()
+    }
+
+    /// Whether no other pod beats at the moment, as far as the last beat showed.
+    pub fn is_lonely(&self) -> bool {
+        let state = self.state();
+        let peers = state.beaten.iter().flat_map(|beaten| &beaten.peers);
+        !peers.into_iter().any(|peer| preflight::is_heard(peer.quiet_millis))
+    }
+
+    /// What is known, with what the caller knows beside it.
+    pub fn with<T>(
+        &self,
+        lonely: Duration,
+        presence: &Presence,
+        judge: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
+        let mut state = self.state();
+        let none = preflight::hangs();
+        let (outcome, objection) = {
+            let beaten = match (&state.problem, &state.beaten) {
+                (Some(problem), _) => Err(problem),
+                (None, Some(beaten)) => Ok(&**beaten),
+                (None, None) => Err(&none),
+            };
+            let beat_age = state.confirmed.map(|at| at.elapsed());
+            let facts = Facts { beaten, beat_age, lonely, presence };
+            let objection =
+                beaten.ok().and_then(|beaten| preflight::objection(&self.settings, beaten, &facts));
+            (judge(&facts), objection)
+        };
+        state.objection = objection;
+        outcome
+    }
+
+    /// What a start waits for now.
+    pub fn waits_for(&self, what: Option<String>) {
+        self.state().waits_for = what;
+    }
+
+    /// Why no broker can or should be started.
+    pub fn problem(&self) -> Option<StoreProblem> {
+        let state = self.state();
+        let found = state.beaten.as_ref().and_then(|beaten| {
+            let facts = Facts {
+                beaten: Ok(beaten),
+                beat_age: None,
+                lonely: Duration::ZERO,
+                presence: &Presence::Unknown,
+            };
+            preflight::objection(&self.settings, beaten, &facts)
+        });
+        state.problem.clone().or(found).or_else(|| state.objection.clone())
+    }
+
+    /// For the agent's report.
+    pub fn report(&self) -> VolumeReport {
+        let problem = self.problem();
+        let state = self.state();
+        let millis =
+            |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let beaten = state.beaten.as_deref();
+        VolumeReport {
+            file_system: beaten.and_then(|beaten| beaten.mount.as_ref()).map(Mount::describe),
+            local: beaten.is_some_and(|beaten| beaten.local),
+            trial: beaten.and_then(|beaten| beaten.finding.clone()?.ok()),
+            problem,
+            notes: beaten
+                .map(|beaten| preflight::notes(&self.settings, beaten))
+                .unwrap_or_default(),
+            waits_for: state.waits_for.clone(),
+            beat_millis: state.confirmed.map(millis),
+            peers: beaten.map(|beaten| beaten.peers.clone()).unwrap_or_default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

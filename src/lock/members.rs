@@ -1,0 +1,424 @@
+//! A directory of the volume in which every pod of the group beats, and in which they try its locks.
+//!
+//! ```text
+//! <uid>.beat      what the pod says of itself; locked by it, and written through the locked descriptor
+//! <uid>.scratch   locked by a process of its own while another pod tries the volume's locks
+//! <uid>.mark      a file whose time is changed meanwhile
+//! passed          the mount that pods have tried and found good
+//! ```
+//!
+//! The beat is the storage watchdog: a write and `fsync` through a descriptor with a lock succeed only
+//! while the server still knows this client and its locks. On NFS nothing else says so: attributes and
+//! even the client's own table of locks tell of a lock long after it was given away (decision 10).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::broker::report::{PeerReport, StoreProblem, StoreProblemKind, TrialReport};
+use crate::clock;
+use crate::lock::file::{holder, is_refused};
+use crate::lock::fs_type;
+use crate::lock::mount::Mount;
+use crate::lock::trial::{Ask, Attempt, Beat, Deed, Finding, Peers, Seen, Subject, Tester};
+
+/// Every beat takes this many bytes, in place: a store that is full takes it too.
+const BEAT_BYTES: usize = 1024;
+/// Files of pods that have not been heard of for so long are removed.
+const FORGOTTEN: Duration = Duration::from_hours(24);
+
+/// Who beats, where, and how.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The directory, which is made if it does not exist.
+    pub directory: PathBuf,
+    /// The pod's name.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its node.
+    pub node: String,
+}
+
+/// What one beat found.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Beaten {
+    /// The file system.
+    pub mount: Option<Mount>,
+    /// Whether only this node's kernel grants its locks.
+    pub local: bool,
+    /// The other pods.
+    pub peers: Vec<PeerReport>,
+    /// What the trial found out, if it is over.
+    pub finding: Option<Result<TrialReport, StoreProblem>>,
+    /// The pod with which the trial goes on.
+    pub trying: Option<String>,
+    /// Whether pods tried this mount before and found it good.
+    pub passed_before: bool,
+    /// The volume is full: the beat was written all the same.
+    pub full: bool,
+    /// Another pod waits for this one's next beat, or this one for another's.
+    pub busy: bool,
+}
+
+/// What keeps a pod from beating.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BeatFailure {
+    /// What is wrong.
+    pub problem: StoreProblem,
+    /// The beats before went through a locked descriptor, and this one was refused: the server has
+    /// forgotten this client, and with it every lock that it had.
+    pub lost: bool,
+}
+
+/// One pod's part.
+#[derive(Debug)]
+pub struct Member {
+    identity: Identity,
+    /// The program that holds a lock: this binary.
+    program: PathBuf,
+    begun: Instant,
+    beat: Beat,
+    file: Option<File>,
+    peers: Peers,
+    tester: Tester,
+    subject: Subject,
+    holder: Option<Child>,
+    remembered: bool,
+}
+
+impl Member {
+    /// Nothing is touched yet.
+    pub fn new(identity: Identity, program: PathBuf) -> Self {
+        let beat = Beat {
+            pod: identity.pod.clone(),
+            uid: identity.uid.clone(),
+            node: identity.node.clone(),
+            ..Beat::default()
+        };
+        Self {
+            identity,
+            program,
+            begun: Instant::now(),
+            beat,
+            file: None,
+            peers: BTreeMap::new(),
+            tester: Tester::default(),
+            subject: Subject::default(),
+            holder: None,
+            remembered: false,
+        }
+    }
+
+    /// Beats once, and goes on with what is under way.
+    pub fn beat(&mut self) -> Result<Beaten, BeatFailure> {
+        let locked = self.file.is_some();
+        let outcome = self.try_beat();
+        outcome.map_err(|error| {
+            // A new lock is taken before the next beat: the one before is not to be trusted.
+            self.file = None;
+            BeatFailure { problem: self.explain(&error), lost: locked }
+        })
+    }
+
+    fn try_beat(&mut self) -> io::Result<Beaten> {
+        if self.file.is_none() {
+            fs::create_dir_all(&self.identity.directory)?;
+            self.file = Some(self.open_own()?);
+            self.forget_old();
+        }
+        let now = self.begun.elapsed();
+        self.read_peers(now)?;
+        let due = self.subject.next(now, &self.peers, &self.identity.uid);
+        if let Some(ask) = due {
+            self.do_for(ask)?;
+        }
+        let node = self.identity.node.clone();
+        let wants = self.tester.next(now, &self.peers, &node, rand::random());
+        if let Some(peer) = &wants.attempt {
+            let attempt = attempt(&self.path(peer, "scratch"))?;
+            self.tester.attempted(self.begun.elapsed(), attempt);
+        }
+        self.beat.count += 1;
+        self.beat.ask = wants.ask;
+        self.beat.done.clone_from(&self.subject.done);
+        let full = self.write_own()?;
+        self.told(now, full)
+    }
+
+    fn told(&mut self, now: Duration, full: bool) -> io::Result<Beaten> {
+        let mount = Mount::of(&self.identity.directory)?;
+        let passed = self.identity.directory.join("passed");
+        let finding = match &self.tester.finding {
+            Finding::Nothing => None,
+            Finding::Passed(report) => Some(Ok(report.clone())),
+            Finding::Refused(problem) => Some(Err(problem.clone())),
+        };
+        if let (false, Some(Ok(report)), Some(mount)) = (self.remembered, &finding, &mount)
+            && !report.same_node
+        {
+            remember(&passed, mount)?;
+            self.remembered = true;
+        }
+        let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
+        Ok(Beaten {
+            local: fs_type::is_local(&self.identity.directory)?,
+            peers: peers.collect(),
+            finding,
+            trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
+            passed_before: mount.as_ref().is_some_and(|mount| remembers(&passed, mount)),
+            mount,
+            full,
+            busy: self.tester.is_busy() || self.subject.done.is_some(),
+        })
+    }
+
+    fn peer(&self, now: Duration, uid: &str, seen: &Seen) -> PeerReport {
+        let quiet = seen.advanced.map(|at| now.saturating_sub(at));
+        // Never its own file: closing that would drop the lock on it.
+        let locked = File::open(self.path(uid, "beat")).and_then(|file| holder(&file));
+        PeerReport {
+            pod: seen.beat.pod.clone(),
+            uid: uid.to_owned(),
+            node: seen.beat.node.clone(),
+            quiet_millis: quiet.map(|quiet| u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)),
+            known_millis: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            locked: locked.ok().map(|holder| holder.is_some()),
+        }
+    }
+
+    fn path(&self, uid: &str, kind: &str) -> PathBuf {
+        self.identity.directory.join(format!("{uid}.{kind}"))
+    }
+
+    /// The own beat's file, locked. A namesake's lock is another file's: uids are never used again.
+    fn open_own(&self) -> io::Result<File> {
+        let path = self.path(&self.identity.uid, "beat");
+        let file = create(&path)?;
+        if lock(&file)? {
+            Ok(file)
+        } else {
+            Err(io::Error::other(format!("{} is locked by somebody else", path.display())))
+        }
+    }
+
+    fn write_own(&mut self) -> io::Result<bool> {
+        let Some(file) = &self.file else { return Err(io::ErrorKind::NotConnected.into()) };
+        let mut text = serde_json::to_vec(&self.beat)?;
+        text.resize(BEAT_BYTES.max(text.len() + 1), b'\n');
+        let written = file.write_all_at(&text, 0).and_then(|()| file.sync_data());
+        match written {
+            // The server has answered, and knows the lock. What is missing is room for the content.
+            Err(error) if is_full(&error) && self.beat.count > 1 => Ok(true),
+            other => other.map(|()| false),
+        }
+    }
+
+    fn read_peers(&mut self, now: Duration) -> io::Result<()> {
+        let directory = &self.identity.directory;
+        // Asked of the server: a client may have cached an old list of names for a minute.
+        let flags = AtFlags::STATX_FORCE_SYNC;
+        statx(CWD, directory, flags, StatxFlags::BASIC_STATS)?;
+        let mut there = BTreeSet::new();
+        for entry in fs::read_dir(directory)? {
+            let name = entry?.file_name();
+            let Some(uid) = name.to_str().and_then(|name| name.strip_suffix(".beat")) else {
+                continue;
+            };
+            if uid == self.identity.uid {
+                continue;
+            }
+            there.insert(uid.to_owned());
+            let Some(beat) = read(&directory.join(&name)) else { continue };
+            let mark = fs::metadata(self.path(uid, "mark")).map(|data| data.mtime()).ok();
+            let seen = Seen { beat, advanced: None, mark };
+            match self.peers.get_mut(uid) {
+                Some(known) if known.beat.count == seen.beat.count => known.mark = seen.mark,
+                Some(known) => *known = Seen { advanced: Some(now), ..seen },
+                None => drop(self.peers.insert(uid.to_owned(), seen)),
+            }
+        }
+        self.peers.retain(|uid, _| there.contains(uid));
+        Ok(())
+    }
+
+    fn do_for(&mut self, ask: Ask) -> io::Result<()> {
+        let own = self.identity.uid.clone();
+        self.end_holder()?;
+        match ask.deed {
+            Deed::Hold => {
+                self.holder = Some(hold(&self.program, &self.path(&own, "scratch"))?);
+                self.beat.marked = clock::now().as_second().max(self.beat.marked + 1);
+                let time = Duration::from_secs(u64::try_from(self.beat.marked).unwrap_or_default());
+                let mark = create(&self.path(&own, "mark"))?;
+                mark.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + time))?;
+                mark.sync_all()?;
+            }
+            Deed::Kill | Deed::Drop => {}
+        }
+        self.subject.did(ask);
+        Ok(())
+    }
+
+    /// By SIGKILL, which is what a broker's end is to look like; and waits for it.
+    fn end_holder(&mut self) -> io::Result<()> {
+        if let Some(mut holder) = self.holder.take() {
+            holder.kill()?;
+            holder.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Removes files of pods that are long gone: nobody has their lock, and they are old.
+    fn forget_old(&self) {
+        let Ok(entries) = fs::read_dir(&self.identity.directory) else { return };
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let kind = path.extension().and_then(|kind| kind.to_str());
+            if !matches!(kind, Some("beat" | "scratch" | "mark")) || self.is_own(&path) {
+                continue;
+            }
+            if is_forgotten(&path).unwrap_or(false)
+                && let Err(error) = fs::remove_file(&path)
+            {
+                tracing::debug!("{} is left: {error}", path.display());
+            }
+        }
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        path.file_stem().is_some_and(|stem| stem == self.identity.uid.as_str())
+    }
+
+    fn explain(&self, error: &io::Error) -> StoreProblem {
+        let place = self.identity.directory.display();
+        let user = nix::unistd::Uid::effective();
+        let (kind, what) = match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EROFS) => {
+                (StoreProblemKind::ReadOnly, "the volume is read-only".to_owned())
+            }
+            Some(Errno::EACCES | Errno::EPERM) => (
+                StoreProblemKind::NotWritable,
+                format!(
+                    "user {user} may not write to the volume: most ReadWriteMany volumes ignore \
+                     fsGroup; give the volume's directory to that user, or set \
+                     spec.pod.securityContext"
+                ),
+            ),
+            Some(Errno::ENOSPC | Errno::EDQUOT) => {
+                (StoreProblemKind::Full, "the volume is full: make it larger".to_owned())
+            }
+            Some(Errno::ENOLCK | Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => (
+                StoreProblemKind::LocksUnsupported,
+                "the volume's file system grants no locks (fcntl)".to_owned(),
+            ),
+            _ => (StoreProblemKind::Failed, "the volume does not work".to_owned()),
+        };
+        StoreProblem { kind, message: format!("{what} ({place}: {error})") }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        drop(self.end_holder());
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(path)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
+}
+
+/// A beat; nothing if it is written at this moment, or was not yet.
+fn read(path: &Path) -> Option<Beat> {
+    serde_json::from_str(fs::read_to_string(path).ok()?.trim_end()).ok()
+}
+
+/// Whether the lock on this file was granted.
+fn lock(file: &File) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
+        Ok(_) => Ok(true),
+        Err(errno) if is_refused(errno) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(kind).unwrap_or_default(),
+        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// Tries to lock another pod's scratch file; what was granted is given back at once.
+fn attempt(path: &Path) -> io::Result<Attempt> {
+    let file = create(path)?;
+    if lock(&file)? {
+        fcntl(&file, FcntlArg::F_SETLK(&whole(libc::F_UNLCK)))?;
+        return Ok(Attempt::Granted);
+    }
+    Ok(if holder(&file)?.is_some() { Attempt::Refused } else { Attempt::RefusedUnseen })
+}
+
+/// Starts a process that locks this file, and waits until it has.
+fn hold(program: &Path, path: &Path) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.arg("hold").arg(path).env_clear();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    if line.is_empty() {
+        child.wait()?;
+        return Err(io::Error::other(format!("{} could not be locked", path.display())));
+    }
+    Ok(child)
+}
+
+/// The process that [`hold`] starts: locks the file, says so, and waits for its end.
+pub fn hold_for_ever(path: &Path) -> io::Result<()> {
+    let file = create(path)?;
+    if !lock(&file)? {
+        return Ok(());
+    }
+    println!("held");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn is_forgotten(path: &Path) -> io::Result<bool> {
+    let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
+    Ok(age > FORGOTTEN && lock(&create(path)?)?)
+}
+
+fn remember(path: &Path, mount: &Mount) -> io::Result<()> {
+    let scratch = path.with_extension("new");
+    fs::write(&scratch, serde_json::to_vec(mount)?)?;
+    fs::rename(scratch, path)
+}
+
+fn remembers(path: &Path, mount: &Mount) -> bool {
+    let known = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Mount>(&text).ok());
+    known.is_some_and(|known| known.is_like(mount))
+}
