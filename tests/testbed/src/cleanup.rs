@@ -41,7 +41,7 @@ fn groups_of(layout: &Layout) -> Result<Vec<String>> {
     Ok(groups)
 }
 
-/// The names in the directory that are of this bed's parts: `BED-cp`, `BED-n1`, `BED-n2`, `BED-d1`...
+/// The names in the directory that are of this bed's parts: `BED-cp`, `BED-n1`, `BED-d1`, `BED-s1`...
 fn names_in(directory: &Path, layout: &Layout) -> Vec<String> {
     fs::read_dir(directory)
         .into_iter()
@@ -57,7 +57,7 @@ fn is_part(name: &str, bed: &str) -> bool {
         return false;
     };
     let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    part == "cp" || part.strip_prefix(['n', 'd']).is_some_and(is_number)
+    part == "cp" || part.strip_prefix(['n', 'd', 's']).is_some_and(is_number)
 }
 
 /// Unmounts everything below the directory: removing files through a mount would remove what
@@ -83,6 +83,7 @@ mod tests {
         assert!(is_part("tandem-cp", "tandem"));
         assert!(is_part("tandem-n2", "tandem"));
         assert!(is_part("tandem-d1", "tandem"));
+        assert!(is_part("tandem-s1", "tandem"));
         for other in ["tandem", "tandem-two-n1", "tandem-nx", "tandem-n", "other-n1", "tandem2-cp"]
         {
             assert!(!is_part(other, "tandem"), "{other}");

@@ -24,6 +24,7 @@ mod pod_process;
 mod process;
 pub mod progress;
 mod record;
+mod server;
 pub mod shell;
 pub mod wait;
 
