@@ -62,16 +62,25 @@ fn is_part(name: &str, bed: &str) -> bool {
 
 /// Unmounts everything below the directory: removing files through a mount would remove what
 /// belongs to someone else.
-fn unmount_below(directory: &Path) -> Result<()> {
-    let text = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(directory)).collect();
+pub(crate) fn unmount_below(directory: &Path) -> Result<()> {
+    let mut below = mounts()?;
+    below.retain(|point| point.starts_with(directory));
     below.sort();
     for point in below.iter().rev() {
         umount2(point, MntFlags::MNT_DETACH)
             .with_context(|| format!("unmounting {}", point.display()))?;
     }
     Ok(())
+}
+
+/// Whether something is mounted exactly there.
+pub(crate) fn is_mounted(directory: &Path) -> Result<bool> {
+    Ok(mounts()?.iter().any(|point| point == directory))
+}
+
+fn mounts() -> Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
 }
 
 #[cfg(test)]

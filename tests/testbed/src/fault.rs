@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::layout::{APISERVER, DATABASES, NodeLayout, STORAGE, ServerLayout};
+use crate::layout::{APISERVER, DATABASES, NodeLayout, STORAGES, ServerLayout};
 use crate::{network, shell};
 
 /// What can be cut off by rules alone.
@@ -16,7 +16,7 @@ const SERVER_TABLE: &str = "tandem-cut";
 pub enum From {
     /// The API server, in both directions; other nodes, DNS and storage stay reachable.
     Api,
-    /// The storage server's address.
+    /// All storage servers' addresses.
     Storage,
     /// All database servers' addresses.
     Database,
@@ -44,7 +44,7 @@ impl From {
                 format!("ip saddr {APISERVER} tcp dport 10250"),
                 format!("ip daddr {APISERVER} tcp sport 10250"),
             ],
-            From::Storage => both(STORAGE),
+            From::Storage => both(&STORAGES.join("-")),
             From::Database => both(&DATABASES.join("-")),
             From::All => Vec::new(),
         }
@@ -139,6 +139,6 @@ mod tests {
     fn a_cut_covers_pods_as_well() {
         let rules = ruleset("t", &From::Storage.drops());
         assert!(rules.contains("hook forward"), "{rules}");
-        assert!(rules.contains("forward ip daddr 172.30.0.2 drop"), "{rules}");
+        assert!(rules.contains("forward ip daddr 172.30.0.201-172.30.0.249 drop"), "{rules}");
     }
 }

@@ -9,12 +9,15 @@ pub const STATE: &str = "/var/lib/tandem-testbed";
 
 /// The API server and the database, on the control plane's bridge.
 pub const APISERVER: &str = "172.30.0.1";
-/// Kept for a storage server in the control plane's network namespace.
-pub const STORAGE: &str = "172.30.0.2";
 /// CoreDNS has an address of its own, so that cutting off the API server leaves DNS alone.
 pub const DNS: &str = "172.30.0.3";
 /// The first and the last address for database servers.
 pub const DATABASES: [&str; 2] = ["172.30.0.101", "172.30.0.199"];
+/// The first and the last address for storage servers.
+pub const STORAGES: [&str; 2] = ["172.30.0.201", "172.30.0.249"];
+/// Where a node mounts what storage servers offer, each under its name. It is in the node's own
+/// `/run`: mounts end with the node's power and never show on the machine.
+pub const STORAGE_MOUNTS: &str = "/run/tandem-storage";
 /// The address of the DNS service that pods are given.
 pub const DNS_SERVICE: &str = "10.96.0.10";
 /// Addresses of services; the API server's own service is the first.

@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use crate::layout::{APISERVER, DNS, Layout, NodeLayout, SERVICES, STORAGE, ServerLayout};
+use crate::layout::{APISERVER, DNS, Layout, NodeLayout, SERVICES, ServerLayout};
 use crate::shell;
 
 const DIRECTORY: &str = "/run/netns";
@@ -59,7 +59,7 @@ pub fn ensure_control_plane(layout: &Layout) -> Result<()> {
         ip(&namespace, &["link", "add", BRIDGE, "type", "bridge"])?;
     }
     ip(&namespace, &["link", "set", BRIDGE, "address", BRIDGE_ADDRESS])?;
-    for address in [APISERVER, STORAGE, DNS] {
+    for address in [APISERVER, DNS] {
         ip(&namespace, &["addr", "replace", &format!("{address}/24"), "dev", BRIDGE])?;
     }
     ip(&namespace, &["link", "set", BRIDGE, "up"])?;
