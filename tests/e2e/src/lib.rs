@@ -10,6 +10,7 @@ pub mod objects;
 pub mod pods;
 pub mod proxy;
 pub mod store;
+pub mod volume;
 pub mod wait;
 pub mod witness;
 

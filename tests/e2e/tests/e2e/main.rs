@@ -40,7 +40,7 @@ enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 21] = [
+const SCENARIOS: [(&str, Company, Run); 22] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -48,6 +48,9 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
         lifecycle::protocols(lab).boxed_local()
     }),
     ("master_killed", Company::Beside, |lab| faults::killed(lab, Store::File).boxed_local()),
+    ("gluster_master_killed", Company::Beside, |lab| {
+        faults::killed(lab, Store::NetworkFile).boxed_local()
+    }),
     ("master_frozen", Company::Beside, |lab| faults::frozen(lab).boxed_local()),
     ("agent_killed", Company::Beside, |lab| faults::agent_killed(lab).boxed_local()),
     ("pod_deleted_gracefully_and_at_once", Company::Beside, |lab| {
