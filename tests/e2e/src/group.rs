@@ -319,7 +319,7 @@ impl<'a> Group<'a> {
     pub async fn remove(self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.lab.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
-        if let (Some(storage), Server::Own) = (self.storage, self.server) {
+        if let (Some(storage), Server::Own | Server::Small) = (self.storage, self.server) {
             storage.remove()?;
         }
         self.database.map_or(Ok(()), GroupDatabase::remove)

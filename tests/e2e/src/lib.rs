@@ -8,6 +8,7 @@ mod http;
 pub mod lab;
 pub mod objects;
 pub mod pods;
+pub mod proof;
 pub mod proxy;
 pub mod store;
 pub mod volume;

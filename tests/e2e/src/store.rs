@@ -94,6 +94,8 @@ pub enum Server {
     Shared,
     /// One that may be stopped.
     Own,
+    /// As [`Self::Own`], with little room if it is a storage server.
+    Small,
 }
 
 /// The database of a group.
@@ -119,7 +121,7 @@ impl GroupDatabase {
         let Some(product) = store.product() else { return Ok(None) };
         let server_name = match server {
             Server::Shared => format!("shared-{}", product.server().name()),
-            Server::Own => namespace.to_owned(),
+            Server::Own | Server::Small => namespace.to_owned(),
         };
         let database = Self {
             server: lab.bed.database(product.server(), &server_name)?,
@@ -128,7 +130,7 @@ impl GroupDatabase {
             password: "s3 cret'\"=#!%&?\\${x}#{y}".to_owned(),
             store,
             product,
-            ours: server == Server::Own,
+            ours: server != Server::Shared,
         };
         database.server.create(&database.name, &database.password)?;
         Ok(Some(database))

@@ -129,6 +129,7 @@ fn tell(bed: &Bed, server: &Storage) {
 fn in_words(seen: &Seen) -> String {
     let client = seen.node.map_or_else(|| seen.client.to_string(), |node| format!("n{node}"));
     let act = match seen.act {
+        Act::Read { offset, length } => format!("read {length} bytes at {offset}"),
         Act::Write { offset, length } => format!("write {length} bytes at {offset}"),
         Act::Truncate { length } => format!("truncate to {length}"),
         Act::Lock => "lock".to_owned(),

@@ -50,6 +50,13 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Act {
+    /// It was given what the file holds there. What a node's kernel has kept is not asked for.
+    Read {
+        /// The first byte's place.
+        offset: u64,
+        /// How many bytes it wanted.
+        length: u32,
+    },
     /// It wrote so many bytes there.
     Write {
         /// The first byte's place.

@@ -8,6 +8,7 @@ const VERSION: u32 = 400;
 
 /// Procedures (`enum gf_fop_procnum`).
 const TRUNCATE: u32 = 10;
+const READ: u32 = 12;
 const WRITE: u32 = 13;
 const FTRUNCATE: u32 = 24;
 const LOCK: u32 = 26;
@@ -61,6 +62,10 @@ fn call(mut reader: Reader) -> Option<Call> {
         WRITE => {
             reader.u64()?;
             Act::Write { offset: reader.u64()?, length: reader.u32()? }
+        }
+        READ => {
+            reader.u64()?;
+            Act::Read { offset: reader.u64()?, length: reader.u32()? }
         }
         TRUNCATE => Act::Truncate { length: reader.u64()? },
         FTRUNCATE => {
