@@ -1,8 +1,8 @@
 //! The POSIX record lock of `ActiveMQ` Classic's `SharedFileLocker` (`<kahadb>/lock`).
 //!
 //! `F_GETLK` on a read-only descriptor tells held or free without disturbing anything; whose the
-//! lock is, the kernel shows in the holder's `/proc/<pid>/fdinfo`. `F_SETLK` is never used: it
-//! would take the lock for a moment, and a standby that tries just then would lose its turn.
+//! lock is, the kernel shows in the holder's `/proc/<pid>/fdinfo`, except on FUSE. `F_SETLK` is never
+//! used: it would take the lock for a moment, and a standby that tries just then would lose its turn.
 
 use std::fs::{self, File};
 use std::io;
@@ -46,7 +46,7 @@ impl FileLock {
         let view = match (holder, child) {
             (None, _) => LockView::Free,
             (Some(pid), Some(child)) if pid == child => {
-                if self.child_has_lock(child, identity.inode) {
+                if self.child_has_lock(child, identity.inode) || fs_type::hides_locks(&self.path)? {
                     LockView::Mine(fs_type::evidence(local))
                 } else {
                     error = Some(format!("process {child} is said to hold the lock, but does not"));

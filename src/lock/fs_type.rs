@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::statfs::statfs;
+use nix::sys::statfs::{Statfs, statfs};
 
 use crate::broker::report::Evidence;
 
@@ -21,6 +21,9 @@ const LOCAL: [u64; 9] = [
     0xCA45_1A4E, // bcachefs
 ];
 
+/// statfs(2)'s number of file systems that a program provides.
+const FUSE: u64 = 0x6573_5546;
+
 /// Whether only this kernel grants locks on the file system of `path`, which need not exist yet.
 pub fn is_local(path: &Path) -> nix::Result<bool> {
     let mut answer = Err(Errno::ENOENT);
@@ -30,8 +33,17 @@ pub fn is_local(path: &Path) -> nix::Result<bool> {
             break;
         }
     }
-    let magic = answer?.filesystem_type().0;
-    Ok(classify(u64::try_from(magic).unwrap_or_default()))
+    Ok(classify(magic(answer?)))
+}
+
+/// Whether the kernel's lock table may be empty although locks are held: a program that grants locks
+/// itself is asked each time, and no process's fdinfo shows them (docs/decisions/0009).
+pub fn hides_locks(path: &Path) -> nix::Result<bool> {
+    Ok(magic(statfs(path)?) == FUSE)
+}
+
+fn magic(file_system: Statfs) -> u64 {
+    u64::try_from(file_system.filesystem_type().0).unwrap_or_default()
 }
 
 /// What the kernel's lock table is worth.
@@ -61,5 +73,10 @@ mod tests {
         ] {
             assert!(!classify(magic), "{name}");
         }
+    }
+
+    #[test]
+    fn the_kernel_s_own_file_systems_hide_no_locks() {
+        assert!(!hides_locks(Path::new("/proc")).unwrap());
     }
 }

@@ -18,6 +18,15 @@ pub struct BrokerXml<'a> {
     pub fragment: &'a Fragment,
 }
 
+/// How often, in milliseconds, a broker looks whether its volume has more or less room than before, and
+/// how many more bytes count.
+const LOOK_FOR_ROOM: &str =
+    r#" schedulePeriodForDiskUsageCheck="5000" diskUsageCheckRegrowThreshold="1048576""#;
+
+/// Only a limit in percent rises again when there is more room than before: a broker that starts on a
+/// full volume would otherwise take no message until it is started again (6.3.1).
+const ALL_OF_THE_VOLUME: &str = r#"<systemUsage><systemUsage><storeUsage><storeUsage percentLimit="100"/></storeUsage></systemUsage></systemUsage>"#;
+
 impl BrokerXml<'_> {
     /// The text of `activemq.xml`.
     ///
@@ -34,6 +43,11 @@ impl BrokerXml<'_> {
         if matches!(self.store, Store::Database { .. }) {
             children.push(("ioExceptionHandler", jdbc_beans::io_exception_handler()));
         }
+        let on_volume = matches!(self.store, Store::Volume { .. });
+        let theirs = |name: &str| self.fragment.elements.iter().any(|e| e.name == name);
+        if on_volume && !theirs("systemUsage") {
+            children.push(("systemUsage", ALL_OF_THE_VOLUME.to_owned()));
+        }
         children.extend(self.fragment.elements.iter().map(|e| (e.name.as_str(), e.text.clone())));
         children.sort_by_key(|(name, _)| *name); // the schema wants alphabetical order
         let lines: Vec<String> =
@@ -44,12 +58,13 @@ impl BrokerXml<'_> {
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
     http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
   <bean class="org.springframework.beans.factory.config.PropertyPlaceholderConfigurer"/>
-{beans}  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" dataDirectory="{scratch}" persistent="true" restartAllowed="false" useJmx="true">
+{beans}  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" dataDirectory="{scratch}" persistent="true" restartAllowed="false"{room} useJmx="true">
 {body}  </broker>
 </beans>
 "#,
             beans = self.beans(),
             name = self.name,
+            room = if on_volume { LOOK_FOR_ROOM } else { "" },
             scratch = paths::SCRATCH,
         )
     }
@@ -220,6 +235,7 @@ mod tests {
         assert!(
             at("<plugins") < at("<systemUsage") && at("<systemUsage") < at("<transportConnectors")
         );
+        assert_eq!(text.matches("<systemUsage").count(), 1, "the user's own stands in ours' place");
         fragment::parse(&text).unwrap();
     }
 

@@ -131,6 +131,21 @@ impl TestClient {
         .await
     }
 
+    /// Waits until so many more sends are acknowledged.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub async fn await_sent(&self, more: i64) -> Result<()> {
+        let mut before = None;
+        let what = format!("{more} more sends of {}", self.name);
+        wait::until(&what, Duration::from_secs(60), async || {
+            let now = self.stats().await?["acknowledged"].as_i64().unwrap_or_default();
+            let sent = now - *before.get_or_insert(now);
+            Ok(if sent >= more { Ok(()) } else { Err(format!("{sent} sent")) })
+        })
+        .await
+    }
+
     /// The client's counters.
     ///
     /// # Errors

@@ -16,11 +16,12 @@ use tandem::api::{
     labels,
     v1alpha1::{BrokerCluster, BrokerClusterStatus},
 };
+use testbed::Storage;
 
 use crate::{
     Address, Lab, Server, Store, objects,
     store::{self, GroupDatabase},
-    wait,
+    volume, wait,
 };
 
 /// Long enough for any step of a healthy group on a slow machine.
@@ -36,6 +37,10 @@ pub struct Group<'a> {
     pub name: String,
     /// Its database, if it has one.
     pub database: Option<GroupDatabase>,
+    /// The storage server of its volume, if that is on the network.
+    pub storage: Option<Storage>,
+    /// Which servers it was given.
+    server: Server,
 }
 
 impl<'a> Group<'a> {
@@ -62,8 +67,9 @@ impl<'a> Group<'a> {
         absent(&namespaces, namespace).await?;
         objects::apply(&lab.client, &objects::namespace(namespace)).await?;
         let database = GroupDatabase::make(lab, namespace, store, server)?;
-        let name = "orders".to_owned();
-        let group = Self { lab, namespace: namespace.to_owned(), name, database };
+        let storage = volume::make(lab, namespace, store, server)?;
+        let (namespace, name) = (namespace.to_owned(), "orders".to_owned());
+        let group = Self { lab, namespace, name, database, storage, server };
         group.add_volume("orders-store").await?;
         group.add_database_objects().await?;
         Ok(group)
@@ -81,8 +87,9 @@ impl<'a> Group<'a> {
 
     /// A group of this name in the same namespace, for which nothing is made.
     pub fn namesake(&self, name: &str, database: Option<GroupDatabase>) -> Group<'a> {
-        let namespace = self.namespace.clone();
-        Group { lab: self.lab, namespace, name: name.to_owned(), database }
+        let (namespace, storage) = (self.namespace.clone(), self.storage.clone());
+        let name = name.to_owned();
+        Group { lab: self.lab, namespace, name, database, storage, server: Server::Shared }
     }
 
     /// A volume for a claim of this name.
@@ -90,12 +97,16 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The API server's, or when the directory cannot be made.
     pub async fn add_volume(&self, claim: &str) -> Result<()> {
-        let volume = format!("{}-{claim}", self.namespace);
+        let volume = self.volume(claim);
         let volumes: Api<PersistentVolume> = Api::all(self.lab.client.clone());
         absent(&volumes, &volume).await?;
-        let directory = self.lab.bed.volume(&volume)?;
-        std::fs::remove_dir_all(&directory)?;
-        let directory = self.lab.bed.volume(&volume)?;
+        let directory = match &self.storage {
+            Some(storage) => storage.directory(&volume)?,
+            None => {
+                std::fs::remove_dir_all(self.lab.bed.volume(&volume)?)?;
+                self.lab.bed.volume(&volume)?
+            }
+        };
         let directory = directory.to_str().context("the volume's path is no text")?;
         objects::apply(
             &self.lab.client,
@@ -103,6 +114,11 @@ impl<'a> Group<'a> {
         )
         .await?;
         Ok(())
+    }
+
+    /// The volume for a claim of this name.
+    pub(crate) fn volume(&self, claim: &str) -> String {
+        format!("{}-{claim}", self.namespace)
     }
 
     /// Prepares, applies and waits until the group is complete.
@@ -147,7 +163,7 @@ impl<'a> Group<'a> {
             "apiVersion": "tandem-operator.io/v1alpha1", "kind": "BrokerCluster",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": {
-                "storage": store::storage(self.database.as_ref(), &self.name),
+                "storage": store::storage(self.database.as_ref(), self.storage.as_ref(), &self.name),
                 "pod": {"resources": {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}}}
             }
         });
@@ -303,6 +319,9 @@ impl<'a> Group<'a> {
     pub async fn remove(self) -> Result<()> {
         let namespaces: Api<Namespace> = Api::all(self.lab.client.clone());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
+        if let (Some(storage), Server::Own | Server::Small) = (self.storage, self.server) {
+            storage.remove()?;
+        }
         self.database.map_or(Ok(()), GroupDatabase::remove)
     }
 
@@ -325,6 +344,9 @@ impl<'a> Group<'a> {
         }
         if let Some(database) = &self.database {
             text.push(database.check_witness()?);
+        }
+        if let Some(storage) = &self.storage {
+            text.push(self.check_storage_witness(storage)?);
         }
         Ok(text.join("; "))
     }

@@ -8,8 +8,10 @@ mod http;
 pub mod lab;
 pub mod objects;
 pub mod pods;
+pub mod proof;
 pub mod proxy;
 pub mod store;
+pub mod volume;
 pub mod wait;
 pub mod witness;
 

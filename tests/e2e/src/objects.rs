@@ -34,8 +34,8 @@ pub fn namespace(name: &str) -> Value {
     })
 }
 
-/// A volume on a directory of this machine, for one claim. Both nodes see it; record locks on it
-/// are true, because it is one kernel.
+/// A volume on a directory that all nodes see, for one claim: one of the machine, where record locks
+/// are true because it is one kernel, or one of a network file system.
 pub fn volume(name: &str, directory: &str, namespace: &str, claim: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "PersistentVolume",

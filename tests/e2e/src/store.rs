@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use testbed::{Database, DatabaseKind, images::DRIVERS};
+use testbed::{Database, DatabaseKind, Storage, images::DRIVERS};
 
-use crate::{Group, Lab, objects};
+use crate::{Group, Lab, objects, volume};
 
 /// The namespace with a Service for each database server.
 const SERVICES: &str = "databases";
@@ -57,8 +57,10 @@ impl Product {
 /// Where a group's brokers keep their messages and their lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// Both on a shared volume.
+    /// Both on a shared volume: a directory of the machine that all nodes see.
     File,
+    /// Both on a shared volume of a network file system.
+    NetworkFile,
     /// Both in a database.
     Database(Product),
     /// Messages on a shared volume, the lock in a database.
@@ -70,6 +72,7 @@ impl Store {
     pub fn namespace(self, scenario: &str) -> String {
         match self {
             Self::File => scenario.to_owned(),
+            Self::NetworkFile => format!("{scenario}-gluster"),
             Self::Database(product) => format!("{scenario}-{}", product.name()),
             Self::VolumeWithLease(product) => format!("{scenario}-lease-{}", product.name()),
         }
@@ -78,19 +81,21 @@ impl Store {
     /// The product, if there is a database.
     pub fn product(self) -> Option<Product> {
         match self {
-            Self::File => None,
+            Self::File | Self::NetworkFile => None,
             Self::Database(product) | Self::VolumeWithLease(product) => Some(product),
         }
     }
 }
 
-/// Which database server a group is given.
+/// Which database or storage server a group is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// One for all that leave it alone.
     Shared,
     /// One that may be stopped.
     Own,
+    /// As [`Self::Own`], with little room if it is a storage server.
+    Small,
 }
 
 /// The database of a group.
@@ -116,7 +121,7 @@ impl GroupDatabase {
         let Some(product) = store.product() else { return Ok(None) };
         let server_name = match server {
             Server::Shared => format!("shared-{}", product.server().name()),
-            Server::Own => namespace.to_owned(),
+            Server::Own | Server::Small => namespace.to_owned(),
         };
         let database = Self {
             server: lab.bed.database(product.server(), &server_name)?,
@@ -125,7 +130,7 @@ impl GroupDatabase {
             password: "s3 cret'\"=#!%&?\\${x}#{y}".to_owned(),
             store,
             product,
-            ours: server == Server::Own,
+            ours: server != Server::Shared,
         };
         database.server.create(&database.name, &database.password)?;
         Ok(Some(database))
@@ -226,7 +231,7 @@ impl GroupDatabase {
             (Store::Database(_), Product::MySql) => {
                 (self.server.address(), json!({"mode": "Require"}))
             }
-            (Store::File | Store::VolumeWithLease(_), _) => {
+            (Store::File | Store::NetworkFile | Store::VolumeWithLease(_), _) => {
                 (self.server.address(), json!({"mode": "Disable"}))
             }
         };
@@ -268,13 +273,20 @@ fn authority(cluster: &str) -> String {
 }
 
 /// `spec.storage` of a group.
-pub fn storage(database: Option<&GroupDatabase>, cluster: &str) -> Value {
+pub fn storage(
+    database: Option<&GroupDatabase>,
+    network: Option<&Storage>,
+    cluster: &str,
+) -> Value {
     let claim =
         json!({"storageClassName": "shared", "resources": {"requests": {"storage": "1Gi"}}});
     match database {
-        None => json!({"sharedVolume": {"claim": claim}}),
+        None => match network.map(volume::lock) {
+            Some(lock) => json!({"sharedVolume": {"claim": claim, "lock": lock}}),
+            None => json!({"sharedVolume": {"claim": claim}}),
+        },
         Some(database) => match database.store {
-            Store::File | Store::VolumeWithLease(_) => json!({
+            Store::File | Store::NetworkFile | Store::VolumeWithLease(_) => json!({
                 "sharedVolume": {"claim": claim, "lock": {"database": database.spec(cluster)}}
             }),
             Store::Database(_) => json!({"database": database.spec(cluster)}),

@@ -43,7 +43,7 @@ impl GroupDatabase {
         match self.product() {
             Product::PostgreSql => self.sql(match self.store() {
                 Store::Database(_) => POSTGRESQL,
-                Store::File | Store::VolumeWithLease(_) => POSTGRESQL_LOCK,
+                Store::File | Store::NetworkFile | Store::VolumeWithLease(_) => POSTGRESQL_LOCK,
             }),
             // Its sessions do not say whose they are.
             Product::Other => self.sql(POSTGRESQL_LOCK),
@@ -67,7 +67,7 @@ impl GroupDatabase {
                     trigger(event, "ACTIVEMQ_MSGS", &writer)
                 })
                 .concat(),
-            Store::File | Store::VolumeWithLease(_) => {
+            Store::File | Store::NetworkFile | Store::VolumeWithLease(_) => {
                 trigger("UPDATE", "ACTIVEMQ_LOCK", "COALESCE(NEW.BROKER_NAME, '')")
             }
         };

@@ -16,9 +16,10 @@ use crate::layout::Layout;
 use crate::node::Node;
 use crate::pod_process::{self, PodProcess};
 use crate::record::Record;
+use crate::storage::{Storage, StorageOptions};
 use crate::{
     cgroup, cleanup, components, credentials, database, dns, machine, network, packages, progress,
-    shell, wait,
+    shell, storage, wait,
 };
 
 /// The bed's name unless another is given.
@@ -55,7 +56,8 @@ pub struct Bed {
 
 impl Bed {
     /// Brings the bed into its normal state, whatever state it is in: makes or repairs what is
-    /// missing, powers on, thaws and heals. Database servers are removed: they are made on demand.
+    /// missing, powers on, thaws and heals. Database and storage servers are removed: they are made
+    /// on demand.
     pub fn up(options: &Options) -> Result<Bed> {
         machine::check()?;
         let layout = Layout::new(&options.name)?;
@@ -70,6 +72,7 @@ impl Bed {
         progress::step(&format!("bed {}: control plane", bed.name()), || {
             bed.install(&built, &program)?;
             database::remove_all(&bed.layout)?;
+            storage::remove_all(&bed.layout, bed.record.nodes)?;
             bed.start_control_plane()
         })?;
         progress::step(&format!("bed {}: {} node(s)", bed.name(), bed.record.nodes), || {
@@ -190,6 +193,25 @@ impl Bed {
     /// All database servers.
     pub fn databases(&self) -> Result<Vec<Database>> {
         Database::all(&self.layout, self.record.nodes)
+    }
+
+    /// The storage server of that name, made, started, healed and mounted on the nodes that are on,
+    /// as far as need be.
+    pub fn storage(&self, name: &str, options: &StorageOptions) -> Result<Storage> {
+        Storage::ensure(&self.layout, self.record.nodes, name, options)
+    }
+
+    /// The storage server of that name, as it is.
+    pub fn known_storage(&self, name: &str) -> Result<Storage> {
+        let mut servers = self.storages()?.into_iter();
+        servers.find(|server| server.name() == name).ok_or_else(|| {
+            anyhow!("there is no storage server {name}: make it with `testbed storage up`")
+        })
+    }
+
+    /// All storage servers.
+    pub fn storages(&self) -> Result<Vec<Storage>> {
+        Storage::all(&self.layout, self.record.nodes)
     }
 
     /// The processes of the pod with this uid, on whatever node it is.

@@ -41,7 +41,7 @@ fn groups_of(layout: &Layout) -> Result<Vec<String>> {
     Ok(groups)
 }
 
-/// The names in the directory that are of this bed's parts: `BED-cp`, `BED-n1`, `BED-n2`, `BED-d1`...
+/// The names in the directory that are of this bed's parts: `BED-cp`, `BED-n1`, `BED-d1`, `BED-s1`...
 fn names_in(directory: &Path, layout: &Layout) -> Vec<String> {
     fs::read_dir(directory)
         .into_iter()
@@ -57,21 +57,30 @@ fn is_part(name: &str, bed: &str) -> bool {
         return false;
     };
     let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
-    part == "cp" || part.strip_prefix(['n', 'd']).is_some_and(is_number)
+    part == "cp" || part.strip_prefix(['n', 'd', 's']).is_some_and(is_number)
 }
 
 /// Unmounts everything below the directory: removing files through a mount would remove what
 /// belongs to someone else.
-fn unmount_below(directory: &Path) -> Result<()> {
-    let text = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = points.filter(|point| point.starts_with(directory)).collect();
+pub(crate) fn unmount_below(directory: &Path) -> Result<()> {
+    let mut below = mounts()?;
+    below.retain(|point| point.starts_with(directory));
     below.sort();
     for point in below.iter().rev() {
         umount2(point, MntFlags::MNT_DETACH)
             .with_context(|| format!("unmounting {}", point.display()))?;
     }
     Ok(())
+}
+
+/// Whether something is mounted exactly there.
+pub(crate) fn is_mounted(directory: &Path) -> Result<bool> {
+    Ok(mounts()?.iter().any(|point| point == directory))
+}
+
+fn mounts() -> Result<Vec<PathBuf>> {
+    let text = fs::read_to_string("/proc/self/mountinfo").context("reading the mounts")?;
+    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
 }
 
 #[cfg(test)]
@@ -83,6 +92,7 @@ mod tests {
         assert!(is_part("tandem-cp", "tandem"));
         assert!(is_part("tandem-n2", "tandem"));
         assert!(is_part("tandem-d1", "tandem"));
+        assert!(is_part("tandem-s1", "tandem"));
         for other in ["tandem", "tandem-two-n1", "tandem-nx", "tandem-n", "other-n1", "tandem2-cp"]
         {
             assert!(!is_part(other, "tandem"), "{other}");

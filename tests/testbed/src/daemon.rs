@@ -46,19 +46,26 @@ fn apart(layout: &Layout, cgroup: &str, command: &Command, log: &Path) -> Result
         .append(true)
         .open(log)
         .with_context(|| format!("opening {}", log.display()))?;
+    let inner = in_group(layout, cgroup, command);
     let mut apart = Command::new("setsid");
-    apart
-        .arg(layout.program())
-        .args([START_IN_COMMAND, cgroup])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .env("PATH", SEARCH_PATH)
-        .current_dir("/")
+    alone(apart.arg(inner.get_program()).args(inner.get_args()))
         .stdin(Stdio::null())
         .stderr(output.try_clone().context("sharing the log file")?)
         .stdout(output);
     Ok(apart)
+}
+
+/// The command, to be run in the control group; arguments can be added.
+pub fn in_group(layout: &Layout, cgroup: &str, command: &Command) -> Command {
+    let mut inner = Command::new(layout.program());
+    inner.args([START_IN_COMMAND, cgroup]).arg(command.get_program()).args(command.get_args());
+    alone(&mut inner);
+    inner
+}
+
+/// Nothing of the caller's surroundings is for it.
+fn alone(command: &mut Command) -> &mut Command {
+    command.env_clear().env("PATH", SEARCH_PATH).current_dir("/")
 }
 
 /// Joins the control group and becomes the program; returns only with an error.

@@ -1,23 +1,22 @@
-//! Faults of the network, made with packet filter rules in a node's or a database server's own
-//! namespace.
+//! Faults of the network, made with packet filter rules in a node's or a server's own namespace.
 
 use anyhow::Result;
 
-use crate::layout::{APISERVER, DATABASES, DatabaseLayout, NodeLayout, STORAGE};
+use crate::layout::{APISERVER, DATABASES, NodeLayout, STORAGES, ServerLayout};
 use crate::{network, shell};
 
 /// What can be cut off by rules alone.
 const RULED: [From; 3] = [From::Api, From::Storage, From::Database];
 
-/// The rules of a database server that is cut off.
-const DATABASE_TABLE: &str = "tandem-cut";
+/// The rules of a server that is cut off.
+const SERVER_TABLE: &str = "tandem-cut";
 
 /// What a node is cut off from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum From {
     /// The API server, in both directions; other nodes, DNS and storage stay reachable.
     Api,
-    /// The storage server's address.
+    /// All storage servers' addresses.
     Storage,
     /// All database servers' addresses.
     Database,
@@ -45,13 +44,8 @@ impl From {
                 format!("ip saddr {APISERVER} tcp dport 10250"),
                 format!("ip daddr {APISERVER} tcp sport 10250"),
             ],
-            From::Storage => {
-                vec![format!("ip daddr {STORAGE}"), format!("ip saddr {STORAGE}")]
-            }
-            From::Database => {
-                let range = DATABASES.join("-");
-                vec![format!("ip daddr {range}"), format!("ip saddr {range}")]
-            }
+            From::Storage => both(&STORAGES.join("-")),
+            From::Database => both(&DATABASES.join("-")),
             From::All => Vec::new(),
         }
     }
@@ -86,22 +80,26 @@ pub fn active(node: &NodeLayout) -> Result<Vec<From>> {
     Ok(cuts)
 }
 
-/// Cuts a database server off from these nodes and their pods, and from nobody else.
-pub fn cut_database(server: &DatabaseLayout, nodes: &[NodeLayout]) -> Result<()> {
-    let both = |address: String| [format!("ip saddr {address}"), format!("ip daddr {address}")];
+/// Cuts a server off from these nodes and their pods, and from nobody else.
+pub fn cut_server(server: &ServerLayout, nodes: &[NodeLayout]) -> Result<()> {
     let addresses = nodes.iter().flat_map(|node| [node.address(), node.pods()]);
-    let drops: Vec<String> = addresses.flat_map(both).collect();
-    filter(&server.network(), &ruleset(DATABASE_TABLE, &drops))
+    let drops: Vec<String> = addresses.flat_map(|address| both(&address)).collect();
+    filter(&server.network(), &ruleset(SERVER_TABLE, &drops))
 }
 
-/// Undoes [`cut_database`].
-pub fn heal_database(server: &DatabaseLayout) -> Result<()> {
-    drop_table(&server.network(), DATABASE_TABLE)
+/// Undoes [`cut_server`].
+pub fn heal_server(server: &ServerLayout) -> Result<()> {
+    drop_table(&server.network(), SERVER_TABLE)
 }
 
-/// Whether the database server is cut off from a node.
-pub fn is_database_cut(server: &DatabaseLayout) -> Result<bool> {
-    Ok(tables(&server.network())?.contains(DATABASE_TABLE))
+/// Whether the server is cut off from a node.
+pub fn is_server_cut(server: &ServerLayout) -> Result<bool> {
+    Ok(tables(&server.network())?.contains(SERVER_TABLE))
+}
+
+/// What comes from an address, or from one of a range, and what goes there.
+fn both(address: &str) -> Vec<String> {
+    vec![format!("ip daddr {address}"), format!("ip saddr {address}")]
 }
 
 fn tables(namespace: &str) -> Result<String> {
@@ -141,6 +139,6 @@ mod tests {
     fn a_cut_covers_pods_as_well() {
         let rules = ruleset("t", &From::Storage.drops());
         assert!(rules.contains("hook forward"), "{rules}");
-        assert!(rules.contains("forward ip daddr 172.30.0.2 drop"), "{rules}");
+        assert!(rules.contains("forward ip daddr 172.30.0.201-172.30.0.249 drop"), "{rules}");
     }
 }

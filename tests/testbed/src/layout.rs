@@ -9,12 +9,15 @@ pub const STATE: &str = "/var/lib/tandem-testbed";
 
 /// The API server and the database, on the control plane's bridge.
 pub const APISERVER: &str = "172.30.0.1";
-/// Kept for a storage server in the control plane's network namespace.
-pub const STORAGE: &str = "172.30.0.2";
 /// CoreDNS has an address of its own, so that cutting off the API server leaves DNS alone.
 pub const DNS: &str = "172.30.0.3";
 /// The first and the last address for database servers.
 pub const DATABASES: [&str; 2] = ["172.30.0.101", "172.30.0.199"];
+/// The first and the last address for storage servers.
+pub const STORAGES: [&str; 2] = ["172.30.0.201", "172.30.0.249"];
+/// Where a node mounts what storage servers offer, each under its name. It is in the node's own
+/// `/run`: mounts end with the node's power and never show on the machine.
+pub const STORAGE_MOUNTS: &str = "/run/tandem-storage";
 /// The address of the DNS service that pods are given.
 pub const DNS_SERVICE: &str = "10.96.0.10";
 /// Addresses of services; the API server's own service is the first.
@@ -95,14 +98,17 @@ impl Layout {
         self.root().join("volumes")
     }
 
-    /// The database servers' directories, by number.
-    pub fn databases(&self) -> PathBuf {
-        self.root().join("databases")
+    /// The directories of the servers of this kind, by number.
+    pub fn servers(&self, role: Role) -> PathBuf {
+        self.root().join(match role {
+            Role::Database => "databases",
+            Role::Storage => "storages",
+        })
     }
 
-    /// The layout of database server `number`, counted from 1.
-    pub fn database(&self, number: u8) -> DatabaseLayout {
-        DatabaseLayout { bed: self.clone(), number }
+    /// The layout of server `number` of this kind, counted from 1.
+    pub fn server(&self, role: Role, number: u8) -> ServerLayout {
+        ServerLayout { bed: self.clone(), role, number }
     }
 
     /// The layout of node `number`, counted from 1.
@@ -175,32 +181,69 @@ impl NodeLayout {
     }
 }
 
-/// The names, addresses and paths of one database server.
+/// What a server of the bed is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Databases.
+    Database,
+    /// Shared volumes.
+    Storage,
+}
+
+impl Role {
+    /// How many servers of this kind a bed can have: so many addresses are kept for them.
+    pub fn most(self) -> u8 {
+        match self {
+            Role::Database => 99,
+            Role::Storage => 49,
+        }
+    }
+}
+
+/// The names, addresses and paths of one database or storage server.
 #[derive(Clone, Debug)]
-pub struct DatabaseLayout {
+pub struct ServerLayout {
     bed: Layout,
+    role: Role,
     number: u8,
 }
 
-impl DatabaseLayout {
+impl ServerLayout {
     /// The bed the server belongs to.
     pub fn bed(&self) -> &Layout {
         &self.bed
     }
 
+    /// The server's number among those of its kind, counted from 1.
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
     /// What its process, network namespace and control group are called within the bed.
     pub fn part(&self) -> String {
-        format!("d{}", self.number)
+        let letter = match self.role {
+            Role::Database => 'd',
+            Role::Storage => 's',
+        };
+        format!("{letter}{}", self.number)
     }
 
     /// The server's address on the control plane's bridge.
     pub fn address(&self) -> String {
-        format!("172.30.0.{}", 100 + self.number)
+        let base = match self.role {
+            Role::Database => 100,
+            Role::Storage => 200,
+        };
+        format!("172.30.0.{}", base + self.number)
     }
 
     /// The server's hardware address, of those that anybody may use.
     pub fn hardware_address(&self) -> String {
-        format!("02:00:00:00:00:{:02x}", self.number)
+        let role = match self.role {
+            Role::Database => 0,
+            Role::Storage => 1,
+        };
+        format!("02:00:00:00:{role:02x}:{:02x}", self.number)
     }
 
     /// The server's network namespace.
@@ -210,7 +253,7 @@ impl DatabaseLayout {
 
     /// The end of the server's cable at the control plane's bridge.
     pub fn cable(&self) -> String {
-        format!("vethd{}", self.number)
+        format!("veth{}", self.part())
     }
 
     /// The control group of the server's processes.
@@ -218,9 +261,9 @@ impl DatabaseLayout {
         self.network()
     }
 
-    /// Everything the server keeps, and its Unix socket.
+    /// Everything the server keeps.
     pub fn directory(&self) -> PathBuf {
-        self.bed.databases().join(self.number.to_string())
+        self.bed.servers(self.role).join(self.number.to_string())
     }
 
     /// Its data.

@@ -24,7 +24,9 @@ mod pod_process;
 mod process;
 pub mod progress;
 mod record;
+mod server;
 pub mod shell;
+mod storage;
 pub mod wait;
 
 pub use bed::{Bed, DEFAULT_NAME, Options};
@@ -36,3 +38,6 @@ pub use node::{INIT_COMMAND, Node};
 pub use node_init::run as run_node;
 pub use pod_process::PodProcess;
 pub use process::{Process, State};
+pub use storage::{
+    Act, PORT as STORAGE_PORT, Seen, Storage, StorageOptions, WITNESS_COMMAND, run_witness,
+};

@@ -1,6 +1,7 @@
 //! The test bed's command.
 
 mod database_command;
+mod storage_command;
 
 use std::fmt::Write;
 use std::os::unix::process::CommandExt;
@@ -10,7 +11,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use database_command::DatabaseAction;
-use testbed::layout::Layout;
+use storage_command::StorageAction;
+use testbed::layout::{Layout, Role};
 use testbed::{Bed, COMPONENTS, Component, DEFAULT_NAME, From, Options, State};
 
 /// A real Kubernetes on this machine, for Tandem's end-to-end tests.
@@ -67,6 +69,9 @@ enum Action {
     /// Make, stop, start, freeze, thaw or cut off a database server.
     #[command(subcommand)]
     Database(DatabaseAction),
+    /// Make, stop, start, freeze, thaw, fill or cut off a storage server.
+    #[command(subcommand)]
+    Storage(StorageAction),
     /// Make what is missing of the images and import them on every node that is on.
     Images {
         /// The operator's static binary, for its image.
@@ -76,6 +81,9 @@ enum Action {
     /// What a node's first process is.
     #[command(name = testbed::INIT_COMMAND, hide = true)]
     NodeInit { number: u8 },
+    /// What watches a storage server.
+    #[command(name = testbed::WITNESS_COMMAND, hide = true)]
+    StorageWitness { number: u8 },
     /// How a process of the control plane or a node's outer process starts.
     #[command(name = testbed::START_IN_COMMAND, hide = true)]
     StartIn {
@@ -140,6 +148,7 @@ fn run(Arguments { name, action }: Arguments) -> Result<()> {
         Action::Node(action) => change_node(&Bed::open(&name)?, &action),
         Action::Component(action) => change_component(&Bed::open(&name)?, &action),
         Action::Database(action) => database_command::carry_out(&Bed::open(&name)?, action),
+        Action::Storage(action) => storage_command::carry_out(&Bed::open(&name)?, action),
         Action::Images { tandem } => {
             for image in Bed::open(&name)?.refresh_images(tandem.as_deref())? {
                 println!("{}", image.name);
@@ -147,6 +156,9 @@ fn run(Arguments { name, action }: Arguments) -> Result<()> {
             Ok(())
         }
         Action::NodeInit { number } => testbed::run_node(&Layout::new(&name)?.node(number)),
+        Action::StorageWitness { number } => {
+            testbed::run_witness(&Layout::new(&name)?.server(Role::Storage, number))
+        }
         Action::StartIn { cgroup, program, arguments } => {
             testbed::start_in(&cgroup, &program, &arguments)
         }
@@ -188,6 +200,11 @@ fn status(bed: &Bed) -> Result<String> {
         let cut = if server.is_cut()? { ", cut off" } else { "" };
         let kind = server.kind().name();
         writeln!(text, "  database {:<11}{kind}, {state}{cut}", server.name())?;
+    }
+    for server in bed.storages()? {
+        let state = in_words(server.state()?);
+        let cut = if server.is_cut()? { ", cut off" } else { "" };
+        writeln!(text, "  storage {:<12}{state}{cut}", server.name())?;
     }
     let ready_nodes = bed.ready_nodes().unwrap_or_default();
     for node in bed.nodes() {

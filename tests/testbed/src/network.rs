@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
 
-use crate::layout::{APISERVER, DNS, DatabaseLayout, Layout, NodeLayout, SERVICES, STORAGE};
+use crate::layout::{APISERVER, DNS, Layout, NodeLayout, SERVICES, ServerLayout};
 use crate::shell;
 
 const DIRECTORY: &str = "/run/netns";
@@ -59,7 +59,7 @@ pub fn ensure_control_plane(layout: &Layout) -> Result<()> {
         ip(&namespace, &["link", "add", BRIDGE, "type", "bridge"])?;
     }
     ip(&namespace, &["link", "set", BRIDGE, "address", BRIDGE_ADDRESS])?;
-    for address in [APISERVER, STORAGE, DNS] {
+    for address in [APISERVER, DNS] {
         ip(&namespace, &["addr", "replace", &format!("{address}/24"), "dev", BRIDGE])?;
     }
     ip(&namespace, &["link", "set", BRIDGE, "up"])?;
@@ -80,9 +80,9 @@ pub fn ensure_node(node: &NodeLayout, nodes: u8) -> Result<()> {
     ensure_pods(&namespace, others.map(|number| bed.node(number)))
 }
 
-/// Makes the database server's namespace, its cable to the bridge, and the routes to the pods of so
+/// Makes the server's namespace, its cable to the bridge, and the routes to the pods of so
 /// many nodes, unless they are there.
-pub fn ensure_database(server: &DatabaseLayout, nodes: u8) -> Result<()> {
+pub fn ensure_server(server: &ServerLayout, nodes: u8) -> Result<()> {
     let (namespace, bed) = (server.network(), server.bed());
     ensure_cable(bed, &namespace, &server.cable(), &server.address())?;
     // Nodes remember the hardware address of an earlier server in the same place.

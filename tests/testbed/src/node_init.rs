@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, wait as wait_for_child};
 
 use crate::control_plane::proxy_arguments;
 use crate::layout::{NodeLayout, STATE};
-use crate::wait;
+use crate::{storage, wait};
 
 /// How long a service that ended stays down, as with a service manager.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ struct Service {
 pub fn run(node: &NodeLayout) -> Result<()> {
     mount_own_directories(node).context("preparing the node's mounts")?;
 
+    storage::mount_at_boot(node).context("mounting shared volumes")?;
     let mut services = vec![Service::start(node, "containerd", containerd(node))?];
     let socket = node.containerd_socket();
     wait::until("containerd's socket", Duration::from_secs(60), || {

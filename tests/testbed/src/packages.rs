@@ -11,11 +11,13 @@ use crate::cache::Cache;
 use crate::{progress, shell};
 
 /// What a bed needs.
-pub const NEEDED: [&str; 13] = [
+pub const NEEDED: [&str; 14] = [
     "conntrack",
     "containerd",
     "containernetworking-plugins",
     "etcd-server",
+    // Its program is the server too; `glusterfs-server` adds only a daemon that manages volumes.
+    "glusterfs-client",
     "iproute2",
     // Loaded into a broker whose clock is to be wrong.
     "libfaketime",

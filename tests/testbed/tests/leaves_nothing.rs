@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use testbed::{Bed, DatabaseKind, Options, Process, wait};
+use testbed::{Bed, DatabaseKind, Options, Process, StorageOptions, shell, wait};
 
 const NAME: &str = "leaves-nothing";
 
@@ -53,6 +53,7 @@ fn down_leaves_nothing_even_after_a_crash() {
     let bed = Bed::up(&options()).unwrap();
     run_pod(&bed);
     bed.database(DatabaseKind::Postgresql, "db").unwrap();
+    make_storage(&bed);
     let living = living();
     assert!(living.processes.len() > 10, "only {} processes", living.processes.len());
     bed.down().unwrap();
@@ -65,11 +66,14 @@ fn down_leaves_nothing_even_after_a_crash() {
     let bed = Bed::up(&options()).unwrap();
     run_pod(&bed);
     bed.database(DatabaseKind::Postgresql, "db").unwrap();
+    make_storage(&bed);
     kill_parts(&bed);
     let bed_again = Bed::up(&options()).unwrap();
     await_pod(&bed_again);
     assert!(bed_again.databases().unwrap().is_empty(), "they are made on demand");
+    assert!(bed_again.storages().unwrap().is_empty(), "they are made on demand");
     bed_again.database(DatabaseKind::Mariadb, "db").unwrap();
+    make_storage(&bed_again);
     kill_parts(&bed);
     // As if it had been killed while it came up.
     fs::remove_file(bed.layout().root().join("bed.json")).unwrap();
@@ -104,9 +108,22 @@ fn await_pod(bed: &Bed) {
     .unwrap();
 }
 
-/// One part of the control plane, the process that holds the node, and a database's first process.
+/// A storage server with everything it can have, in use on the node.
+fn make_storage(bed: &Bed) {
+    let options =
+        StorageOptions { size: Some(16), witness: true, writeback: true, ..Default::default() };
+    let storage = bed.storage("store", &options).unwrap();
+    let file = storage.directory("used").unwrap().join("file");
+    let mut user = bed.node(1).unwrap().command("sh").unwrap();
+    // Its file is open, and what it wrote is still with the node.
+    let command = "exec 3> \"$1\"; echo kept >&3; sleep 1000000 < /dev/null > /dev/null 2>&1 &";
+    shell::run(user.args(["-c", command, "sh"]).arg(file)).unwrap();
+}
+
+/// One part of the control plane, the process that holds the node, a database's first process, and
+/// those of a storage server.
 fn kill_parts(bed: &Bed) {
-    for part in ["etcd", "n1", "d1"] {
+    for part in ["etcd", "n1", "d1", "s1", "s1-witness"] {
         let process = Process::load(&bed.layout().process_record(part)).unwrap().unwrap();
         process.signal(Signal::SIGKILL).unwrap();
     }

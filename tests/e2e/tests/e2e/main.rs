@@ -13,6 +13,7 @@ mod nodes;
 mod policy;
 mod record;
 mod rollout;
+mod storage;
 
 use std::{
     process::ExitCode,
@@ -22,6 +23,7 @@ use std::{
 use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 use libtest_mimic::{Arguments, Failed, Trial};
+use storage::Heal;
 use tokio::runtime::Runtime;
 
 /// How many scenarios run side by side: each has a pair of brokers and up to two clients.
@@ -81,7 +83,9 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
         lifecycle::chart_upgrade(lab).boxed_local()
     }),
     ("node_lost", Company::Alone, |lab| nodes::lost(lab, Store::File).boxed_local()),
-    ("node_cut_from_api_server", Company::Alone, |lab| nodes::cut_from_api(lab).boxed_local()),
+    ("node_cut_from_api_server", Company::Alone, |lab| {
+        nodes::cut_from_api(lab, Store::File).boxed_local()
+    }),
 ];
 
 /// Where the lock of a scenario with a database is, and the messages.
@@ -198,12 +202,86 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 21] = [
     }),
 ];
 
+/// Whether a scenario runs each time, or only in a full run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Always,
+    Full,
+}
+
+/// Every scenario on network storage.
+const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 20] = [
+    ("gluster_master_killed", Company::Beside, When::Always, |lab| {
+        faults::killed(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_cut_from_master", Company::Beside, When::Always, |lab| {
+        storage::cut(lab, Heal::Takeover).boxed_local()
+    }),
+    ("gluster_cut_from_master_for_1_s", Company::Beside, When::Full, |lab| {
+        storage::cut(lab, Heal::After(1000)).boxed_local()
+    }),
+    ("gluster_cut_from_master_for_3_s", Company::Beside, When::Always, |lab| {
+        storage::cut(lab, Heal::After(3000)).boxed_local()
+    }),
+    ("gluster_cut_twice", Company::Beside, When::Always, |lab| {
+        storage::cut_twice(lab).boxed_local()
+    }),
+    ("gluster_frozen", Company::Beside, When::Always, |lab| {
+        storage::server_frozen(lab).boxed_local()
+    }),
+    ("gluster_restarted", Company::Beside, When::Always, |lab| {
+        storage::server_restarted(lab).boxed_local()
+    }),
+    ("gluster_full", Company::Beside, When::Always, |lab| storage::full(lab).boxed_local()),
+    ("gluster_lock_file_tampered_with", Company::Beside, When::Always, |lab| {
+        storage::lock_file(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("lock_file_tampered_with", Company::Beside, When::Full, |lab| {
+        storage::lock_file(lab, Store::File).boxed_local()
+    }),
+    ("gluster_master_frozen_and_thawed", Company::Beside, When::Always, |lab| {
+        storage::thawed(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_agent_frozen_and_thawed", Company::Beside, When::Always, |lab| {
+        storage::agent_thawed(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_pods_frozen_and_thawed", Company::Beside, When::Always, |lab| {
+        storage::pods_thawed(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_pod_deleted", Company::Beside, When::Full, |lab| {
+        faults::pod_deleted(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_node_lost", Company::Alone, When::Always, |lab| {
+        storage::power_off(lab).boxed_local()
+    }),
+    ("gluster_node_cut_from_api_server", Company::Alone, When::Full, |lab| {
+        nodes::cut_from_api(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("gluster_node_cut_from_all", Company::Alone, When::Always, |lab| {
+        storage::cut_from_all(lab, Heal::Takeover).boxed_local()
+    }),
+    ("gluster_node_cut_from_all_for_1_s", Company::Alone, When::Full, |lab| {
+        storage::cut_from_all(lab, Heal::After(1000)).boxed_local()
+    }),
+    ("gluster_node_cut_from_all_for_3_s", Company::Alone, When::Full, |lab| {
+        storage::cut_from_all(lab, Heal::After(3000)).boxed_local()
+    }),
+    ("gluster_api_server_frozen", Company::Alone, When::Always, |lab| {
+        storage::api_server_frozen(lab).boxed_local()
+    }),
+];
+
 /// Everything that this run does.
 fn scenarios() -> Vec<Scenario> {
     let full = std::env::var_os("TANDEM_FULL").is_some();
     let mut all: Vec<Scenario> = Vec::new();
     for (name, company, run) in SCENARIOS {
         all.push(Scenario { name: name.to_owned(), company, run: Arc::new(run) });
+    }
+    for (name, company, when, run) in ON_NETWORK_STORAGE {
+        if full || when == When::Always {
+            all.push(Scenario { name: name.to_owned(), company, run: Arc::new(run) });
+        }
     }
     for (name, company, place, with, run) in ON_DATABASES {
         for product in products(with, full) {

@@ -56,8 +56,9 @@ async fn take_over(
 
 /// The master's node loses the control plane only: the master serves on, is not evicted, and is not
 /// killed when the node is healed.
-pub async fn cut_from_api(lab: &Lab) -> Outcome {
-    let group = Group::up(lab, "e2e-node-cut").await?;
+pub async fn cut_from_api(lab: &Lab, store: Store) -> Outcome {
+    let namespace = store.namespace("e2e-node-cut");
+    let group = Group::up_on(lab, &namespace, store, Server::Shared).await?;
     let (master, epoch) = group.await_master(0).await?;
     let clients = clients_beside_the_standby(&group, &master).await?;
     let broker = group.process(&master, "java").await?.process.pid();

@@ -4,13 +4,13 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::layout::DatabaseLayout;
+use crate::layout::ServerLayout;
 use crate::shell;
 
 /// Rows and nothing but rows.
 pub(super) const TERSE: [&str; 2] = ["--batch", "--skip-column-names"];
 
-pub(super) fn make(server: &DatabaseLayout) -> Result<()> {
+pub(super) fn make(server: &ServerLayout) -> Result<()> {
     let mut install = shell::command("mariadb-install-db", &["--no-defaults"]);
     install.arg(format!("--datadir={}", server.data().display())).args([
         // Its own account comes with the package that also makes a service and data.
@@ -23,7 +23,7 @@ pub(super) fn make(server: &DatabaseLayout) -> Result<()> {
     shell::run(&mut install)
 }
 
-pub(super) fn server(server: &DatabaseLayout) -> Command {
+pub(super) fn server(server: &ServerLayout) -> Command {
     let directory = server.directory();
     let mut mariadbd = shell::command("mariadbd", &["--no-defaults", "--user=root"]);
     mariadbd
@@ -45,7 +45,7 @@ pub(super) fn server(server: &DatabaseLayout) -> Command {
     mariadbd
 }
 
-pub(super) fn client(server: &DatabaseLayout, database: &str) -> Command {
+pub(super) fn client(server: &ServerLayout, database: &str) -> Command {
     let mut client = shell::command("mariadb", &["--no-defaults", "--user=root"]);
     client.arg(format!("--socket={}", server.directory().join("socket").display()));
     client.arg(format!("--database={database}"));

@@ -4,23 +4,19 @@
 mod mariadb;
 mod postgresql;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use nix::fcntl::{Flock, FlockArg};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{DatabaseLayout, Layout, NodeLayout};
+use crate::layout::{Layout, NodeLayout, Role, ServerLayout};
 use crate::node::kill_all_in;
 use crate::process::State;
-use crate::{cache, cgroup, credentials, daemon, fault, network, progress, shell, wait};
-
-/// How many servers a bed can have.
-const MOST: u8 = 99;
+use crate::{cache, cgroup, credentials, daemon, fault, network, progress, server, shell, wait};
 
 /// Products a server can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -60,7 +56,7 @@ struct Record {
 /// A database server of one bed.
 #[derive(Clone, Debug)]
 pub struct Database {
-    layout: DatabaseLayout,
+    layout: ServerLayout,
     name: String,
     kind: DatabaseKind,
     nodes: u8,
@@ -69,19 +65,15 @@ pub struct Database {
 impl Database {
     /// The server of that name, made, started and healed as far as need be.
     pub(crate) fn ensure(bed: &Layout, nodes: u8, kind: DatabaseKind, name: &str) -> Result<Self> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        ensure!(
-            !name.is_empty() && name.chars().all(plain),
-            "a database server's name has lower-case letters, digits and dashes: {name:?}"
-        );
-        let _lock = lock(bed)?;
+        server::check_name(name)?;
+        let _lock = server::lock(bed, Role::Database)?;
         let known = Self::all(bed, nodes)?.into_iter().find(|server| server.name == name);
         let server = match known {
             Some(server) => server,
             None => Self::make(bed, nodes, kind, name)?,
         };
         ensure!(server.kind == kind, "the server {name} is a {}", server.kind.name());
-        network::ensure_database(&server.layout, nodes)?;
+        network::ensure_server(&server.layout, nodes)?;
         server.heal()?;
         server.start()?;
         Ok(server)
@@ -89,21 +81,15 @@ impl Database {
 
     /// All servers of the bed.
     pub(crate) fn all(bed: &Layout, nodes: u8) -> Result<Vec<Self>> {
-        let mut servers = Vec::new();
-        for number in 1..=MOST {
-            let layout = bed.database(number);
-            let Ok(bytes) = fs::read(record(&layout)) else { continue };
-            let Record { name, kind } = serde_json::from_slice(&bytes)
-                .with_context(|| format!("reading {}", record(&layout).display()))?;
-            servers.push(Self { layout, name, kind, nodes });
-        }
-        Ok(servers)
+        let servers = server::known(bed, Role::Database)?.into_iter();
+        Ok(servers
+            .map(|(layout, Record { name, kind })| Self { layout, name, kind, nodes })
+            .collect())
     }
 
     fn make(bed: &Layout, nodes: u8, kind: DatabaseKind, name: &str) -> Result<Self> {
-        let unused = (1..=MOST).find(|number| !record(&bed.database(*number)).exists());
-        let number = unused.with_context(|| format!("a bed has up to {MOST} database servers"))?;
-        let server = Self { layout: bed.database(number), name: name.to_owned(), kind, nodes };
+        let layout = server::unused(bed, Role::Database)?;
+        let server = Self { layout, name: name.to_owned(), kind, nodes };
         progress::step(&format!("making the {} server {name}", kind.name()), || {
             let directory = server.layout.directory();
             cache::remove(&directory)?;
@@ -114,8 +100,7 @@ impl Database {
                 DatabaseKind::Postgresql => postgresql::make(&server.layout),
                 DatabaseKind::Mariadb => mariadb::make(&server.layout),
             }?;
-            let text = serde_json::to_vec(&Record { name: name.to_owned(), kind })?;
-            fs::write(record(&server.layout), text).context("recording the server")
+            server::save(&server.layout, &Record { name: name.to_owned(), kind })
         })?;
         Ok(server)
     }
@@ -206,7 +191,7 @@ impl Database {
 
     /// Whether the server is cut off from a node.
     pub fn is_cut(&self) -> Result<bool> {
-        fault::is_database_cut(&self.layout)
+        fault::is_server_cut(&self.layout)
     }
 
     /// Starts the server with the data it had and waits until it serves; it may run already, or be
@@ -259,27 +244,12 @@ impl Database {
 
     /// Stops all of the server's processes in their tracks; connections stay open.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        server::signal(&self.layout, &self.layout.cgroup(), Signal::SIGSTOP)
     }
 
     /// Lets a frozen server go on.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
-    }
-
-    /// The first process is the one that starts others: it comes first, and is asked for twice in
-    /// case that it was starting one.
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let Some(first) = daemon::running(self.layout.bed(), &self.layout.part())? else {
-            bail!("the server {} is not running; start it first", self.name)
-        };
-        first.signal(signal)?;
-        for _ in 0..2 {
-            for process in cgroup::processes(&self.layout.cgroup())? {
-                process.signal(signal)?;
-            }
-        }
-        Ok(())
+        server::signal(&self.layout, &self.layout.cgroup(), Signal::SIGCONT)
     }
 
     /// Cuts the server off from these nodes and their pods, and from nobody else: its packets are
@@ -287,7 +257,7 @@ impl Database {
     pub fn cut_from(&self, nodes: &[u8]) -> Result<()> {
         let nodes: Vec<NodeLayout> =
             nodes.iter().map(|number| self.layout.bed().node(*number)).collect();
-        fault::cut_database(&self.layout, &nodes)
+        fault::cut_server(&self.layout, &nodes)
     }
 
     /// Cuts the server off from all nodes.
@@ -297,12 +267,12 @@ impl Database {
 
     /// Undoes every cut.
     pub fn heal(&self) -> Result<()> {
-        fault::heal_database(&self.layout)
+        fault::heal_server(&self.layout)
     }
 
     /// Ends the server and removes all of it.
     pub fn remove(self) -> Result<()> {
-        let _lock = lock(self.layout.bed())?;
+        let _lock = server::lock(self.layout.bed(), Role::Database)?;
         self.stop()?;
         cgroup::remove(&self.layout.cgroup())?;
         network::remove(&self.layout.network())?;
@@ -313,18 +283,4 @@ impl Database {
 /// Removes all servers of the bed.
 pub(crate) fn remove_all(bed: &Layout) -> Result<()> {
     Database::all(bed, 0)?.into_iter().try_for_each(Database::remove)
-}
-
-fn record(server: &DatabaseLayout) -> PathBuf {
-    server.directory().join("server.json")
-}
-
-/// One making or removal of a server at a time.
-fn lock(bed: &Layout) -> Result<Flock<File>> {
-    let directory = bed.databases();
-    fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-    let file =
-        File::open(&directory).with_context(|| format!("opening {}", directory.display()))?;
-    Flock::lock(file, FlockArg::LockExclusive)
-        .map_err(|(_, error)| anyhow!(error).context("locking the database servers"))
 }

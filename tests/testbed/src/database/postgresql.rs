@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::layout::DatabaseLayout;
+use crate::layout::ServerLayout;
 use crate::{cache, shell};
 
 /// Where the package puts each version.
@@ -17,7 +17,7 @@ const ACCOUNT: &str = "postgres";
 /// No user's configuration, no chatter, rows and nothing but rows, an end at the first error.
 pub(super) const TERSE: [&str; 4] = ["--no-psqlrc", "-qAt", "-v", "ON_ERROR_STOP=1"];
 
-pub(super) fn make(server: &DatabaseLayout) -> Result<()> {
+pub(super) fn make(server: &ServerLayout) -> Result<()> {
     let directory = server.directory();
     own(&directory)?;
     let mut initdb = as_account(&newest()?.join("initdb"));
@@ -45,7 +45,7 @@ fn own(directory: &Path) -> Result<()> {
     shell::run(shell::command("chown", &["--recursive", &owner]).arg(directory))
 }
 
-pub(super) fn server(server: &DatabaseLayout) -> Result<Command> {
+pub(super) fn server(server: &ServerLayout) -> Result<Command> {
     let directory = server.directory();
     let mut postgres = as_account(&newest()?.join("postgres"));
     postgres.arg("-D").arg(server.data());
@@ -68,12 +68,12 @@ pub(super) fn server(server: &DatabaseLayout) -> Result<Command> {
 
 /// The server refuses to start while the process id in its files exists, which it does until someone
 /// asks for the status of the one that was killed.
-pub(super) fn forget_process(server: &DatabaseLayout) -> Result<()> {
+pub(super) fn forget_process(server: &ServerLayout) -> Result<()> {
     cache::remove(&server.data().join("postmaster.pid"))?;
     cache::remove(&server.directory().join(".s.PGSQL.5432.lock"))
 }
 
-pub(super) fn client(server: &DatabaseLayout, database: &str) -> Command {
+pub(super) fn client(server: &ServerLayout, database: &str) -> Command {
     let mut psql = shell::command("psql", &["--username=postgres", "--host"]);
     psql.arg(server.directory()).arg("--dbname").arg(database);
     psql

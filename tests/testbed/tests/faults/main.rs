@@ -2,18 +2,21 @@
 //!
 //! Needs what a bed needs (root, Linux) and fails without it.
 
-use std::net::{TcpListener, TcpStream};
+mod program;
+mod storage;
+
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use testbed::layout::{APISERVER, DNS, STORAGE};
+use testbed::layout::{APISERVER, DNS};
 use testbed::{
-    Bed, Component, DatabaseKind, From, Options, PodProcess, State, images, network, shell, wait,
+    Bed, Component, DatabaseKind, From, Options, PodProcess, STORAGE_PORT, State, Storage, images,
+    shell, wait,
 };
 
 const NAME: &str = "faults";
-const STORAGE_PORT: u16 = 2049;
 const API_SERVICE: (&str, u16) = ("10.96.0.1", 443);
 
 #[test]
@@ -26,22 +29,23 @@ fn faults_do_what_they_say() {
         ..Options::default()
     })
     .unwrap();
-    // Connections are made by the kernel: nobody needs to accept them.
-    let _storage = network::inside(&bed.layout().network(), || {
-        Ok(TcpListener::bind((STORAGE, STORAGE_PORT))?)
-    })
-    .unwrap();
-    run_pod(&bed, 1);
-    run_pod(&bed, 2);
+    let storage = storage::shared(&bed);
+    let volume = storage.directory("pods").unwrap();
+    for node in [1, 2] {
+        run_pod(&bed, node, volume.to_str().unwrap());
+    }
 
     entering(&bed);
     the_bridge_keeps_its_address(&bed);
-    cut_from_storage(&bed);
-    cut_from_api(&bed);
-    cut_from_everything(&bed);
+    shared_volume(&bed);
+    let at = storage.address();
+    cut_from_storage(&bed, &at);
+    cut_from_api(&bed, &at);
+    cut_from_everything(&bed, &at);
+    storage::shown(&bed, &storage);
     databases(&bed, DatabaseKind::Postgresql);
     databases(&bed, DatabaseKind::Mariadb);
-    power_loss(&bed);
+    power_loss(&bed, &storage);
     control_plane_faults(&bed);
     bed.down().unwrap();
 }
@@ -80,35 +84,41 @@ fn the_bridge_keeps_its_address(bed: &Bed) {
     assert!(before.is_some());
 }
 
-fn cut_from_storage(bed: &Bed) {
-    let node = bed.node(1).unwrap();
-    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
-    node.cut(From::Storage).unwrap();
-    assert_eq!(node.cuts().unwrap(), [From::Storage]);
-    assert!(!reaches(bed, 1, (STORAGE, STORAGE_PORT)));
-    assert!(reaches(bed, 1, API_SERVICE));
-    assert!(reaches(bed, 2, (STORAGE, STORAGE_PORT)));
-    node.heal().unwrap();
-    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+/// What a pod writes to the volume, the other sees at once.
+fn shared_volume(bed: &Bed) {
+    exec(bed, 1, "echo one > /store/file").unwrap();
+    assert_eq!(exec(bed, 2, "cat /store/file").unwrap(), "one\n");
 }
 
-fn cut_from_api(bed: &Bed) {
+fn cut_from_storage(bed: &Bed, storage: &str) {
+    let node = bed.node(1).unwrap();
+    assert!(reaches(bed, 1, (storage, STORAGE_PORT)));
+    node.cut(From::Storage).unwrap();
+    assert_eq!(node.cuts().unwrap(), [From::Storage]);
+    assert!(!reaches(bed, 1, (storage, STORAGE_PORT)));
+    assert!(reaches(bed, 1, API_SERVICE));
+    assert!(reaches(bed, 2, (storage, STORAGE_PORT)));
+    node.heal().unwrap();
+    assert!(reaches(bed, 1, (storage, STORAGE_PORT)));
+}
+
+fn cut_from_api(bed: &Bed, storage: &str) {
     let node = bed.node(1).unwrap();
     assert!(reaches(bed, 1, API_SERVICE));
     node.cut(From::Api).unwrap();
     assert!(!reaches(bed, 1, API_SERVICE));
     assert!(!reaches(bed, 1, (APISERVER, 6443)));
     assert!(reaches(bed, 1, (DNS, 53)));
-    assert!(reaches(bed, 1, (STORAGE, STORAGE_PORT)));
+    assert!(reaches(bed, 1, (storage, STORAGE_PORT)));
     assert!(reaches(bed, 2, API_SERVICE));
     node.heal().unwrap();
     assert!(reaches(bed, 1, API_SERVICE));
 }
 
-fn cut_from_everything(bed: &Bed) {
+fn cut_from_everything(bed: &Bed, storage: &str) {
     let node = bed.node(2).unwrap();
     node.cut(From::All).unwrap();
-    assert!(!reaches(bed, 2, (STORAGE, STORAGE_PORT)));
+    assert!(!reaches(bed, 2, (storage, STORAGE_PORT)));
     assert!(!reaches(bed, 2, API_SERVICE));
     assert!(!processes(bed, 2).is_empty());
     node.heal().unwrap();
@@ -153,8 +163,9 @@ fn databases(bed: &Bed, kind: DatabaseKind) {
     assert!(bed.known_database(kind.name()).is_err());
 }
 
-fn power_loss(bed: &Bed) {
+fn power_loss(bed: &Bed, storage: &Storage) {
     let node = bed.node(1).unwrap();
+    let (holder, mut other) = storage::before_power_loss(bed, storage);
     let before = processes(bed, 1);
     node.power_off().unwrap();
     assert!(!node.is_on().unwrap());
@@ -162,6 +173,8 @@ fn power_loss(bed: &Bed) {
     assert!(before.iter().all(|process| !process.process.is_alive().unwrap()));
     // Off is not worse than off.
     node.power_off().unwrap();
+    drop(holder);
+    storage::await_lock(&mut other);
 
     node.power_on().unwrap();
     wait::until("the pod to run again", Duration::from_secs(60), || {
@@ -169,6 +182,10 @@ fn power_loss(bed: &Bed) {
     })
     .unwrap();
     assert!(reaches(bed, 1, API_SERVICE));
+    wait::until("the volume to be mounted again", Duration::from_secs(60), || {
+        Ok(exec(bed, 1, "cat /store/file").is_ok_and(|text| text == "one\n").then_some(()))
+    })
+    .unwrap();
 }
 
 fn control_plane_faults(bed: &Bed) {
@@ -193,14 +210,31 @@ fn pod(node: u8) -> String {
     format!("idle-{node}")
 }
 
-fn run_pod(bed: &Bed, node: u8) {
-    let overrides = format!(r#"{{"spec": {{"nodeName": "n{node}"}}}}"#);
+/// An idle pod with the volume.
+fn run_pod(bed: &Bed, node: u8, volume: &str) {
+    let overrides = format!(
+        r#"--overrides={{"spec": {{
+            "nodeName": "n{node}",
+            "containers": [{{
+                "name": "idle", "image": "{image}", "imagePullPolicy": "Never",
+                "command": ["sleep", "1000000"],
+                "volumeMounts": [{{"name": "store", "mountPath": "/store"}}]
+            }}],
+            "volumes": [{{
+                "name": "store", "hostPath": {{"path": "{volume}", "type": "Directory"}}
+            }}]
+        }}}}"#,
+        image = images::CLASSIC
+    );
     let image = format!("--image={}", images::CLASSIC);
-    let overrides = format!("--overrides={overrides}");
-    let options = ["--image-pull-policy=Never", "--command", "--", "sleep", "1000000"];
-    bed.kubectl(&[&["run", &pod(node), &image, &overrides], &options[..]].concat()).unwrap();
+    bed.kubectl(&["run", &pod(node), &image, &overrides]).unwrap();
     let name = format!("pod/{}", pod(node));
     bed.kubectl(&["wait", &name, "--for=condition=Ready", "--timeout=60s"]).unwrap();
+}
+
+/// Runs a command in the pod on this node.
+fn exec(bed: &Bed, node: u8, command: &str) -> Result<String> {
+    bed.kubectl(&["exec", &pod(node), "--", "sh", "-c", command])
 }
 
 fn processes(bed: &Bed, node: u8) -> Vec<PodProcess> {

@@ -1,0 +1,155 @@
+//! What must be so after every fault: the group is whole, a fresh broker can read the store, and no
+//! broker has complained about it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::Signal;
+use tandem::broker::report::{AgentState, LockView};
+
+use crate::{Group, TestClient, wait};
+
+/// Generous: a client may have to notice first, and a broker to start.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What `KahaDB` says of a store that is not as it left it, in any case of letters: `Corrupt journal
+/// records found`, `Detected missing/corrupt journal files`, `Index corrupted`, ...
+const COMPLAINTS: [&str; 6] = [
+    "corrupt",
+    "missing journal files",
+    "could not load journal record",
+    "failed to load next journal location",
+    "failed to load message at",
+    "could not load page file",
+];
+
+/// Forgiven on a full disk, where writes end half-way: records that were never acknowledged are skipped.
+pub const TORN: &str = "Journal Corrupt journal records found in";
+
+/// What every broker says that opens a store which is not new.
+const OPENED: &str = "KahaDB is version";
+
+impl Group<'_> {
+    /// Waits until the agents themselves say that one broker of the pair is master, with the lock, and
+    /// the other one waits for it; returns the master and its epoch.
+    ///
+    /// # Errors
+    /// When that does not happen.
+    pub async fn await_steady(&self) -> Result<(String, i64)> {
+        let what = format!("{}: a master and a standby", self.namespace);
+        wait::until(&what, LIMIT, async || {
+            let (Some(master), epoch) = self.record().await? else { bail!("no master") };
+            let (one, two) =
+                (self.report(&master).await?, self.report(&self.other(&master)).await?);
+            let steady = one.state == AgentState::Master
+                && matches!(one.lock.view, LockView::Mine(_))
+                && two.state == AgentState::Standby
+                && two.lock.view == LockView::Other;
+            Ok(if steady { Ok((master, epoch)) } else { Err(format!("{:?}, {:?}", one, two)) })
+        })
+        .await
+    }
+
+    /// Lets messages wait in the store and kills the master: another broker, which reads the store for
+    /// the first time, has to hand them out. Call [`Self::settle`] afterwards.
+    ///
+    /// # Errors
+    /// When nobody takes over.
+    pub async fn read_by_another(&self, clients: &[TestClient]) -> Result<()> {
+        for client in clients {
+            client.await_flow().await?;
+            client.consume(false).await?;
+            client.await_sent(20).await?;
+        }
+        let (master, epoch) = self.await_steady().await?;
+        self.signal_broker(&master, Signal::SIGKILL).await?;
+        self.await_master(epoch).await?;
+        for client in clients {
+            client.consume(true).await?;
+        }
+        Ok(())
+    }
+
+    /// The group is whole, a fresh broker reads the store, every acknowledged message is received, one
+    /// broker at a time has written, and none complains about the store, except in words that are
+    /// forgiven; tells the account.
+    ///
+    /// # Errors
+    /// When one of these is not so.
+    pub async fn prove(&self, clients: &[TestClient], forgiven: Option<&str>) -> Result<String> {
+        self.await_steady().await?;
+        self.await_complete().await?;
+        self.read_by_another(clients).await?;
+        let account = self.settle(clients).await?;
+        self.await_steady().await?;
+        let stores = self.check_logs(forgiven)?;
+        Ok(format!("{account}; {stores} openings of the store without a complaint"))
+    }
+
+    /// Checks the logs of all brokers that the nodes have kept, also of containers before the present
+    /// ones; tells how often a store was opened.
+    ///
+    /// # Errors
+    /// When a broker complained, or no log was found.
+    pub fn check_logs(&self, forgiven: Option<&str>) -> Result<usize> {
+        let mut opened = 0;
+        for file in self.logs()? {
+            let bytes = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+            for line in String::from_utf8_lossy(&bytes).lines() {
+                let forgiven = forgiven.is_some_and(|words| line.contains(words));
+                if let Some(words) = complaint(line)
+                    && !forgiven
+                {
+                    bail!("{words:?} in {}: {line}", file.display());
+                }
+                opened += usize::from(line.contains(OPENED));
+            }
+        }
+        ensure!(opened > 0, "no log of a broker that opened a store");
+        Ok(opened)
+    }
+
+    /// The nodes' files NAMESPACE_POD_UID/CONTAINER/RESTARTS.log.
+    fn logs(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for node in self.lab.bed.nodes() {
+            let pods = node.layout().disk().join("log/pods");
+            for pod in entries(&pods)? {
+                let name = pod.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if name.starts_with(&format!("{}_{}-", self.namespace, self.name)) {
+                    for container in entries(&pod)? {
+                        found.extend(entries(&container)?);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let list =
+        fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
+    list.map(|entry| Ok(entry?.path())).collect()
+}
+
+fn complaint(line: &str) -> Option<&'static str> {
+    let line = line.to_lowercase();
+    COMPLAINTS.into_iter().find(|words| line.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_found() {
+        let line = "WARN | Corrupt journal records found in 'db-1.log' between offsets: 7-9";
+        assert_eq!(complaint(line), Some("corrupt"));
+        assert_eq!(complaint("INFO | KahaDB is version 7"), None);
+    }
+}
