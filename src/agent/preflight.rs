@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub beat_age: Option<Duration>,
     /// How long no other pod has been seen to beat.
     pub lonely: Duration,
+    /// For how long another pod has been saying that it beats, unseen.
+    pub unseen: Option<Duration>,
     /// Other pods, as the API server and their agents tell.
     pub presence: &'a Presence,
 }
@@ -80,7 +82,9 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
     }
     let enough = match facts.presence {
         Presence::Alone => ALONE,
-        Presence::Beats(_) => SEEN_BY,
+        Presence::Beats(pod) => {
+            return Gate::Wait(format!("{pod} beats on its volume, and is not seen here yet"));
+        }
         Presence::Silent | Presence::Unknown if beaten.passed_before => AS_BEFORE,
         Presence::Silent => UNTRIED,
         Presence::Unknown => {
@@ -114,7 +118,7 @@ pub fn objection(
     let found = beaten.finding.as_ref().and_then(|finding| finding.as_ref().err());
     let found = found.filter(|problem| settings.locks || !about_locks(problem)).cloned();
     let elsewhere = match facts.presence {
-        Presence::Beats(pod) if facts.lonely >= SEEN_BY && beaten.finding.is_none() => {
+        Presence::Beats(pod) if facts.unseen.is_some_and(|since| since >= SEEN_BY) => {
             Some(StoreProblem {
                 kind: StoreProblemKind::DifferentStores,
                 message: format!(
@@ -180,15 +184,13 @@ pub async fn wait(
     author: Arc<Author>,
 ) -> bool {
     let begun = Instant::now();
-    let mut presence = Presence::Unknown;
     let mut asked: Option<Instant> = None;
     loop {
         if asked.is_none_or(|at| at.elapsed() >= ASK_PEERS) && volume.is_lonely() {
-            presence = peers::presence(&api, &author).await;
+            volume.note_presence(peers::presence(&api, &author).await);
             asked = Some(Instant::now());
         }
-        let lonely = begun.elapsed().min(volume.lonely());
-        let gate = volume.with(lonely, &presence, |facts| {
+        let gate = volume.with(|facts| {
             // Before the first answer nothing is wrong yet.
             let early = facts.beat_age.is_none() && begun.elapsed() < HANGS;
             if early && facts.beaten.is_err_and(|problem| problem.kind == StoreProblemKind::Hangs) {

@@ -44,6 +44,7 @@ fn judge(preflight: Preflight, beaten: &Beaten, lonely: u64, presence: &Presence
         beaten: Ok(beaten),
         beat_age: Some(Duration::ZERO),
         lonely: Duration::from_secs(lonely),
+        unseen: Some(Duration::from_secs(lonely)),
         presence,
     };
     gate(&SETTINGS(preflight), &facts)
@@ -98,6 +99,7 @@ fn a_volume_that_does_not_work_is_refused_even_with_warn() {
         beaten,
         beat_age: age,
         lonely: Duration::from_secs(99),
+        unseen: None,
         presence: &presence,
     };
     let warn = SETTINGS(Preflight::Warn);
@@ -117,6 +119,7 @@ fn only_a_lock_on_the_volume_asks_for_locks() {
         beaten: Ok(&failed),
         beat_age: Some(Duration::ZERO),
         lonely: Duration::from_secs(2),
+        unseen: None,
         presence: &presence,
     };
     assert_eq!(gate(&unlocked, &facts), Gate::Open);

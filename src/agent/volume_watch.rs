@@ -40,9 +40,11 @@ struct State {
     confirmed: Option<Instant>,
     /// When another pod was last heard of.
     heard: Instant,
+    /// Other pods, as the API server and their agents last told.
+    presence: Presence,
+    /// Since when another pod has been saying that it beats, unseen.
+    unseen: Option<Instant>,
     waits_for: Option<String>,
-    /// Why the gate is shut, or would be.
-    objection: Option<StoreProblem>,
 }
 
 impl Volume {
@@ -55,8 +57,9 @@ impl Volume {
             problem: None,
             confirmed: None,
             heard: now,
+            presence: Presence::Unknown,
+            unseen: None,
             waits_for: None,
-            objection: None,
         };
         let period = (fence_after / 4).clamp(BUSY, IDLE);
         Self { helper, settings, period, state: Arc::new(Mutex::new(state)) }
@@ -104,6 +107,7 @@ impl Volume {
             Ok(Ok(beaten)) => {
                 if beaten.peers.iter().any(|peer| preflight::is_heard(peer.quiet_millis)) {
                     state.heard = Instant::now();
+                    state.unseen = None;
                 }
                 state.beaten = Some(beaten);
                 state.problem = None;
@@ -132,41 +136,28 @@ impl Volume {
         if busy { BUSY } else { self.period }
     }
 
-    /// For how long no other pod has been heard of.
-    pub fn lonely(&self) -> Duration {
-        self.state().heard.elapsed()
-    }
-
     /// Whether no other pod beats at the moment, as far as the last beat showed.
     pub fn is_lonely(&self) -> bool {
         let state = self.state();
-        let peers = state.beaten.iter().flat_map(|beaten| &beaten.peers);
-        !peers.into_iter().any(|peer| preflight::is_heard(peer.quiet_millis))
+        let mut peers = state.beaten.iter().flat_map(|beaten| &beaten.peers);
+        !peers.any(|peer| preflight::is_heard(peer.quiet_millis))
     }
 
-    /// What is known, with what the caller knows beside it.
-    pub fn with<T>(
-        &self,
-        lonely: Duration,
-        presence: &Presence,
-        judge: impl FnOnce(&Facts<'_>) -> T,
-    ) -> T {
+    /// What the API server and the other agents say while no other pod is seen to beat.
+    pub fn note_presence(&self, presence: Presence) {
         let mut state = self.state();
+        match &presence {
+            Presence::Beats(_) => drop(state.unseen.get_or_insert_with(Instant::now)),
+            Presence::Alone | Presence::Silent | Presence::Unknown => state.unseen = None,
+        }
+        state.presence = presence;
+    }
+
+    /// What is known.
+    pub fn with<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
+        let state = self.state();
         let none = preflight::hangs();
-        let (outcome, objection) = {
-            let beaten = match (&state.problem, &state.beaten) {
-                (Some(problem), _) => Err(problem),
-                (None, Some(beaten)) => Ok(&**beaten),
-                (None, None) => Err(&none),
-            };
-            let beat_age = state.confirmed.map(|at| at.elapsed());
-            let facts = Facts { beaten, beat_age, lonely, presence };
-            let objection =
-                beaten.ok().and_then(|beaten| preflight::objection(&self.settings, beaten, &facts));
-            (judge(&facts), objection)
-        };
-        state.objection = objection;
-        outcome
+        judge(&state.facts(&none))
     }
 
     /// What a start waits for now.
@@ -177,16 +168,10 @@ impl Volume {
     /// Why no broker can or should be started.
     pub fn problem(&self) -> Option<StoreProblem> {
         let state = self.state();
-        let found = state.beaten.as_ref().and_then(|beaten| {
-            let facts = Facts {
-                beaten: Ok(beaten),
-                beat_age: None,
-                lonely: Duration::ZERO,
-                presence: &Presence::Unknown,
-            };
-            preflight::objection(&self.settings, beaten, &facts)
-        });
-        state.problem.clone().or(found).or_else(|| state.objection.clone())
+        let none = preflight::hangs();
+        let facts = state.facts(&none);
+        let objection = || preflight::objection(&self.settings, state.beaten.as_deref()?, &facts);
+        state.problem.clone().or_else(objection)
     }
 
     /// For the agent's report.
@@ -212,5 +197,21 @@ impl Volume {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn facts<'a>(&'a self, none: &'a StoreProblem) -> Facts<'a> {
+        Facts {
+            beaten: match (&self.problem, &self.beaten) {
+                (Some(problem), _) => Err(problem),
+                (None, Some(beaten)) => Ok(beaten),
+                (None, None) => Err(none),
+            },
+            beat_age: self.confirmed.map(|at| at.elapsed()),
+            lonely: self.heard.elapsed(),
+            unseen: self.unseen.map(|since| since.elapsed()),
+            presence: &self.presence,
+        }
     }
 }

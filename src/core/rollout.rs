@@ -74,9 +74,20 @@ pub fn may_change_template(
 fn spoilt(pod: &PodView) -> bool {
     match &pod.container {
         ContainerView::NotRunning { stuck, .. } => *stuck,
-        ContainerView::Running => {
-            pod.report().is_some_and(|report| report.state == AgentState::Backoff)
-        }
+        ContainerView::Running => pod.report().is_some_and(|report| match report.state {
+            AgentState::Backoff => true,
+            AgentState::Preflight => {
+                let volume = report.volume.as_ref().is_some_and(|it| it.problem.is_some());
+                volume || report.database.as_ref().is_some_and(|it| it.problem.is_some())
+            }
+            AgentState::Starting
+            | AgentState::Standby
+            | AgentState::Promoting
+            | AgentState::Master
+            | AgentState::SteppingDown
+            | AgentState::Fenced
+            | AgentState::Stopped => false,
+        }),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::{
     api::{
         names::ClusterName,
         v1alpha1::{
-            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, Lock, QuantityValue,
-            VERSIONS, amount,
+            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, Lock, Preflight,
+            QuantityValue, VERSIONS, amount,
         },
     },
     broker::{
@@ -229,9 +229,13 @@ fn revision(spec: &BrokerClusterSpec) -> String {
         "failover": spec.failover,
         "pod": spec.pod,
     });
-    // Only where there is one: pods of a volume keep the revision that they have.
+    // Only where there is one: other pods keep the revision that they have.
     if let (Some(database), Some(shape)) = (&spec.storage.database, shape.as_object_mut()) {
         shape.insert("database".to_owned(), serde_json::json!(database));
+    }
+    let preflight = volume.map(|volume| volume.preflight).unwrap_or_default();
+    if let (Preflight::Warn, Some(shape)) = (preflight, shape.as_object_mut()) {
+        shape.insert("preflight".to_owned(), serde_json::json!(preflight));
     }
     short_hash(shape.to_string().as_bytes())
 }

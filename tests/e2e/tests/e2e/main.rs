@@ -11,6 +11,7 @@ mod input;
 mod lifecycle;
 mod nodes;
 mod policy;
+mod preflight;
 mod record;
 mod rollout;
 mod storage;
@@ -42,7 +43,7 @@ enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 21] = [
+const SCENARIOS: [(&str, Company, Run); 22] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -66,6 +67,7 @@ const SCENARIOS: [(&str, Company, Run); 21] = [
     ("foreign_slice_is_named", Company::Beside, |lab| record::foreign_slice(lab).boxed_local()),
     ("foreign_objects_are_left_alone", Company::Beside, |lab| input::foreign(lab).boxed_local()),
     ("bad_input_is_refused_or_named", Company::Beside, |lab| input::bad(lab).boxed_local()),
+    ("bad_volumes_are_refused", Company::Beside, |lab| preflight::refused(lab).boxed_local()),
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
     ("messages_survive_their_cluster", Company::Beside, |lab| {
         lifecycle::recreated(lab).boxed_local()
