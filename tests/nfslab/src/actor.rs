@@ -10,7 +10,7 @@ use crate::program::Program;
 use crate::wire::{Call, Reply, Value};
 
 /// For calls that are expected to be answered, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]

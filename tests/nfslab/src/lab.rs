@@ -94,7 +94,8 @@ fn prepare(cache: &Cache) -> Result<Kernel> {
         return Ok(kernel.clone());
     }
     let needed =
-        [&server::PACKAGES[..], &image::PACKAGES, &[EMULATOR_PACKAGE, "iproute2"]].concat();
+        [&server::PACKAGES[..], &image::PACKAGES, &[EMULATOR_PACKAGE, "iproute2", "xz-utils"]]
+            .concat();
     packages::ensure(cache, &needed)?;
     let kernel = kernel::ensure(cache)?;
     Ok(prepared.insert(kernel).clone())

@@ -24,7 +24,7 @@ use crate::wire::{Event, News, Order, PORT};
 /// A machine boots in some seconds, on a busy one it takes many times that.
 const BOOT: Duration = Duration::from_mins(3);
 /// For a program to start in a machine.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(1);
 /// Where the emulator's user network shows the lab's own loopback.
 const SERVER: &str = "10.0.2.2";
 

@@ -15,8 +15,10 @@ pub(crate) const PACKAGES: [&str; 4] = ["nfs-common", "nfs-ganesha", "nfs-ganesh
 /// How long the server keeps the locks of a client that it does not hear of. The shortest that a
 /// test can do with: usual servers have 30 to 90 s.
 pub const LEASE: Duration = Duration::from_secs(10);
-/// After its start the server grants only locks that were held before, for so long.
-const GRACE: Duration = Duration::from_secs(5);
+/// After its start the server grants only locks that were held before, for so long: nobody held any.
+const FIRST_GRACE: Duration = Duration::from_secs(5);
+/// After another start, clients have to find the server within that, and try some seconds apart.
+const GRACE: Duration = Duration::from_secs(15);
 /// For a program to start on a busy machine, beyond its own waiting.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -24,6 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Server {
     directory: PathBuf,
+    lease: Duration,
     namespace: String,
     records: Records,
     starts: u32,
@@ -39,10 +42,9 @@ impl Server {
             let path = directory.join(name);
             fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
         }
-        fs::write(directory.join("ganesha.conf"), configuration(&directory, lease))
-            .context("writing the server's configuration")?;
         let mut server = Self {
             directory,
+            lease,
             namespace: namespace.to_owned(),
             records: records.clone(),
             starts: 0,
@@ -62,8 +64,11 @@ impl Server {
             ganesha.kill().context("killing the server")?;
             ganesha.wait().context("the server's end")?;
         }
+        let grace = if self.starts == 0 { FIRST_GRACE } else { GRACE };
         self.starts += 1;
         let configuration = self.directory.join("ganesha.conf");
+        fs::write(&configuration, settings(&self.directory, self.lease, grace))
+            .context("writing the server's configuration")?;
         let pid = self.directory.join("ganesha.pid");
         let mut command = self.command("ganesha.nfsd");
         command.args(["-F", "-f"]).arg(configuration).arg("-L").arg(self.log()).arg("-p").arg(pid);
@@ -134,7 +139,7 @@ impl Drop for Server {
 /// Without an address to bind to: the namespace has only its loopback, by which ganesha's resolver
 /// finds none. Users are sent as numbers: a client that cannot tell whose a file is, because nothing
 /// in it maps names, asks again at every `stat`, as if it cached nothing.
-fn configuration(directory: &Path, lease: Duration) -> String {
+fn settings(directory: &Path, lease: Duration, grace: Duration) -> String {
     format!(
         "NFS_CORE_PARAM {{
     Protocols = 3, 4;
@@ -167,7 +172,7 @@ EXPORT {{
 LOG {{ Default_Log_Level = EVENT; }}
 ",
         lease = lease.as_secs(),
-        grace = GRACE.as_secs(),
+        grace = grace.as_secs(),
         directory = directory.display(),
     )
 }

@@ -47,7 +47,10 @@ struct Case {
     arrives: Arrives,
 }
 
-const PATIENT: &str = "timeo=20,retrans=2";
+/// Gives up some seconds after the lease. Whoever is to be healed before that gets more patience, or a
+/// slow machine would heal it too late.
+const GIVES_UP: &str = "timeo=20,retrans=2";
+const PATIENT: &str = "timeo=600,retrans=2";
 
 const fn case(
     label: &'static str,
@@ -89,8 +92,12 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(machine: Machine, case: &'a Case) -> Self {
+        let patience = match case.healed {
+            Healed::Early => PATIENT,
+            Healed::Late => GIVES_UP,
+        };
         machine
-            .mount(nfslab::EXPORT, "/mnt", &format!("vers=4.1,{},{PATIENT}", case.options))
+            .mount(nfslab::EXPORT, "/mnt", &format!("vers=4.1,{},{patience}", case.options))
             .unwrap();
         let mut broker = holder(&machine, &format!("/mnt/{}/lock", case.label));
         broker.done(&Call::Open(format!("/mnt/{}/journal", case.label))).unwrap();

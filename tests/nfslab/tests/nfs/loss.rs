@@ -171,7 +171,8 @@ fn a_cut_shorter_than_the_lease_costs_nothing() {
 }
 
 fn short_cut(victim: &mut Victim) {
-    victim.machine.set_link(false).unwrap();
+    // The lease has just begun anew.
+    victim.cut();
     victim.broker.begin(&Call::StatForced(victim.lock.clone())).unwrap();
     let early = victim.broker.answer(Duration::from_secs(2)).unwrap();
     assert_eq!(early, None, "the cable is out");
