@@ -13,11 +13,15 @@ use crate::archive::Archive;
 use crate::kernel::Kernel;
 
 /// Debian's packages with the programs in a machine; the libraries come with them.
-pub(crate) const PACKAGES: [&str; 3] = ["busybox-static", "nfs-common", "rpcbind"];
+pub(crate) const PACKAGES: [&str; 4] =
+    ["busybox-static", "ca-certificates", "nfs-common", "rpcbind"];
 /// One program for the shell, `ip`, `mount` and so on.
 const BUSYBOX: &str = "/bin/busybox";
 /// An NFSv3 client takes no lock without them; with what the libraries read.
 const DAEMONS: [&str; 3] = ["/usr/sbin/rpcbind", "/usr/sbin/rpc.statd", "/etc/netconfig"];
+
+/// Without any the agent's API client does not start, not even to speak plain HTTP.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// What the daemons look up: without these they do not start.
 const TEXTS: [(&str, &str); 4] = [
@@ -34,13 +38,13 @@ pub(crate) fn write(
     programs: &[(&str, &Path)],
     to: &Path,
 ) -> Result<()> {
-    let daemons = with_libraries()?;
-    let mut inputs = vec![PathBuf::from(BUSYBOX)];
-    inputs.extend(daemons.iter().chain(&kernel.modules).cloned());
+    let mut files = with_libraries()?;
+    files.extend([BUSYBOX, CERTIFICATES].map(PathBuf::from));
+    let inputs: Vec<PathBuf> = files.iter().chain(&kernel.modules).cloned().collect();
     let texts = cache::digest_texts(&TEXTS.map(|(_, text)| text));
     let key = format!("nfslab-root-{}-{texts}", cache::digest_files(&inputs)?);
     let base = cache.entry(&key, |path| {
-        let bytes = base(kernel, &daemons)?;
+        let bytes = base(kernel, &files)?;
         fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
     })?;
     let mut bytes = read(&base)?;
@@ -52,7 +56,7 @@ pub(crate) fn write(
     fs::write(to, bytes).with_context(|| format!("writing {}", to.display()))
 }
 
-fn base(kernel: &Kernel, daemons: &BTreeSet<PathBuf>) -> Result<Vec<u8>> {
+fn base(kernel: &Kernel, files: &BTreeSet<PathBuf>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     // Before anything is mounted there, process 1 needs these two.
     archive.device("dev/console", (5, 1));
@@ -63,8 +67,7 @@ fn base(kernel: &Kernel, daemons: &BTreeSet<PathBuf>) -> Result<Vec<u8>> {
     for (path, text) in TEXTS {
         archive.file(path, text.as_bytes());
     }
-    archive.file("bin/busybox", &read(Path::new(BUSYBOX))?);
-    for path in daemons {
+    for path in files {
         archive.file(path.to_string_lossy().trim_start_matches('/'), &read(path)?);
     }
     for module in &kernel.modules {

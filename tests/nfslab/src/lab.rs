@@ -61,6 +61,11 @@ impl Lab {
         Ok(Self { server, boot: Boot { kernel: kernel.image, root }, place })
     }
 
+    /// The network namespace whose loopback the machines reach at [`crate::SERVER`].
+    pub fn namespace(&self) -> String {
+        self.place.namespace()
+    }
+
     /// Boots machines, side by side, each with its label as its host name.
     pub fn machines<const N: usize>(&self, labels: [&str; N]) -> Result<[Machine; N]> {
         self.machines_named(labels.map(|label| (label, label)))

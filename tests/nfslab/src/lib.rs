@@ -16,6 +16,6 @@ pub mod wire;
 
 pub use actor::{Actor, Answer};
 pub use lab::{EXPORT, Lab};
-pub use machine::Machine;
+pub use machine::{Machine, SERVER};
 pub use program::{Output, Program};
 pub use server::{LEASE, Server};

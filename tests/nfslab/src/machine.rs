@@ -26,7 +26,7 @@ const BOOT: Duration = Duration::from_mins(3);
 /// For a program to start in a machine.
 const START: Duration = Duration::from_mins(1);
 /// Where the emulator's user network shows the lab's own loopback.
-const SERVER: &str = "10.0.2.2";
+pub const SERVER: &str = "10.0.2.2";
 
 /// What a machine boots.
 #[derive(Clone, Debug)]
@@ -88,8 +88,16 @@ impl Machine {
 
     /// Starts a program.
     pub fn start_program(&self, argv: &[&str]) -> Result<Program> {
+        self.start_program_with(argv, &[])
+    }
+
+    /// Starts a program with an environment.
+    pub fn start_program_with(&self, argv: &[&str], with: &[(&str, &str)]) -> Result<Program> {
         let argv = argv.iter().map(|&word| word.to_owned()).collect();
-        Program::start(self.port.clone(), argv, START).with_context(|| format!("on {}", self.name))
+        let environment =
+            with.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Program::start(self.port.clone(), argv, environment, START)
+            .with_context(|| format!("on {}", self.name))
     }
 
     /// Runs a program to its end.
@@ -157,7 +165,8 @@ fn end(child: &mut Child) {
 fn emulate(command: &mut Command, boot: &Boot, host_name: &str, socket: &dyn Fn(&str) -> PathBuf) {
     let unix = |kind: &str| format!("path={},server=on,wait=off", socket(kind).display());
     command
-        .args(["-accel", "tcg", "-m", "256", "-nodefaults"])
+        // Without a source of random numbers all that wants some waits for minutes: the agent, too.
+        .args(["-accel", "tcg", "-cpu", "qemu64,+rdrand", "-m", "256", "-nodefaults"])
         .args(["-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&boot.kernel)

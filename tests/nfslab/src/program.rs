@@ -53,10 +53,15 @@ pub struct Program {
 
 impl Program {
     /// Starts it, and waits until it runs.
-    pub(crate) fn start(port: Port, argv: Vec<String>, patience: Duration) -> Result<Self> {
+    pub(crate) fn start(
+        port: Port,
+        argv: Vec<String>,
+        environment: Vec<(String, String)>,
+        patience: Duration,
+    ) -> Result<Self> {
         let name = argv.join(" ");
         let (number, events) = port.register();
-        port.send(&Order::Start { program: number, argv })?;
+        port.send(&Order::Start { program: number, argv, environment })?;
         let event = match events.recv_timeout(patience) {
             Ok(event) => event,
             Err(error) => bail!("`{name}` does not start: {error}; {}", port.last_words()),

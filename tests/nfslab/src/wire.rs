@@ -15,6 +15,8 @@ pub enum Order {
         program: u32,
         /// Program and arguments.
         argv: Vec<String>,
+        /// Its environment, besides `PATH`.
+        environment: Vec<(String, String)>,
     },
     /// A line for its standard input.
     Input {
@@ -91,6 +93,12 @@ pub enum Call {
     Sync(usize),
     /// Opens, reads and closes.
     Read(String),
+    /// Makes a file with this content, and the directories above it.
+    Put(String, String),
+    /// HTTP `GET` from this port of the machine's loopback, of this path.
+    Get(u16, String),
+    /// A signal for any process of the machine.
+    Kill(i32, i32),
     /// Sets both times to now, as `touch` does.
     Touch(String),
     /// `stat` of the path.
@@ -138,6 +146,13 @@ pub enum Value {
     Is(bool),
     /// What a file holds.
     Text(String),
+    /// An answer to HTTP's `GET`.
+    Answer {
+        /// Its status.
+        status: u16,
+        /// Its body.
+        body: String,
+    },
     /// The line of this number was written.
     Line(u32),
     /// What `stat` tells.

@@ -2,8 +2,10 @@
 //! how long each took.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,14 @@ use nfslab::wire::{Call, Reply, Value, tick_line};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustix::fs::{AtFlags, CWD, StatxFlags, Timespec, Timestamps, UTIME_NOW};
 
 /// How often a waiting locker tries.
 const POLL: Duration = Duration::from_millis(100);
+/// How long an HTTP server may say nothing.
+const GET: Duration = Duration::from_secs(10);
 
 /// Obeys until its input ends.
 pub fn run() -> Result<()> {
@@ -66,6 +72,9 @@ impl Actor {
             Call::Write(file, text) => self.file(*file)?.write_all_at(text.as_bytes(), 0)?,
             Call::Sync(file) => self.file(*file)?.sync_all()?,
             Call::Read(path) => return fs::read_to_string(path).map(Value::Text),
+            Call::Put(path, text) => put(path, text)?,
+            Call::Get(port, path) => return get(*port, path),
+            Call::Kill(pid, signal) => kill(Pid::from_raw(*pid), Signal::try_from(*signal)?)?,
             Call::Touch(path) => touch(path)?,
             Call::Stat(path) => return fs::metadata(path).map(|data| stat(&data)),
             Call::StatForced(path) => return forced(path, StatxFlags::BASIC_STATS),
@@ -114,12 +123,19 @@ fn set_lock(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn wait_for_lock(file: &File) -> io::Result<()> {
-    while let Err(error) = set_lock(file) {
-        let held = [libc::EAGAIN, libc::EACCES].map(Some).contains(&error.raw_os_error());
-        if !held {
-            return Err(error);
+/// Whether nobody else holds it.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    match set_lock(file) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let held = [libc::EAGAIN, libc::EACCES].map(Some).contains(&error.raw_os_error());
+            if held { Ok(false) } else { Err(error) }
         }
+    }
+}
+
+pub fn wait_for_lock(file: &File) -> io::Result<()> {
+    while !try_lock(file)? {
         sleep(POLL);
     }
     Ok(())
@@ -136,6 +152,26 @@ fn shows_lock(file: &File) -> io::Result<bool> {
     use std::os::fd::AsRawFd as _;
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
     Ok(text.lines().any(|line| line.starts_with("lock:")))
+}
+
+fn put(path: &str, text: &str) -> io::Result<()> {
+    if let Some(directory) = Path::new(path).parent() {
+        fs::create_dir_all(directory)?;
+    }
+    fs::write(path, text)
+}
+
+fn get(port: u16, path: &str) -> io::Result<Value> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(GET))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Value::Answer { status, body: body.to_owned() })
+    });
+    parsed.ok_or_else(|| Errno::EPROTO.into())
 }
 
 fn touch(path: &str) -> io::Result<()> {

@@ -49,7 +49,7 @@ fn port() -> Result<PathBuf> {
 
 fn obey(order: Order, programs: &mut HashMap<u32, Running>, news: &Speaker) {
     match order {
-        Order::Start { program, argv } => match start(&argv) {
+        Order::Start { program, argv, environment } => match start(&argv, environment) {
             Ok(mut child) => {
                 let pid = i32::try_from(child.id()).unwrap_or_default();
                 programs.insert(program, Running { pid, input: child.stdin.take() });
@@ -75,12 +75,13 @@ fn obey(order: Order, programs: &mut HashMap<u32, Running>, news: &Speaker) {
     }
 }
 
-fn start(argv: &[String]) -> Result<Child> {
+fn start(argv: &[String], environment: Vec<(String, String)>) -> Result<Child> {
     let (program, arguments) = argv.split_first().context("no program")?;
     Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", SEARCH_PATH)
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -9,11 +9,16 @@
     reason = "a test fails by a panic, and its helpers are tests too"
 )]
 
+mod agent;
+#[path = "../../../agent/api.rs"]
+#[expect(dead_code, reason = "the agent's own tests use more of it")]
+mod api;
 mod calls;
 mod identity;
 mod late;
 mod loss;
 mod options;
+mod pod;
 mod restart;
 mod version3;
 mod view;
