@@ -73,8 +73,8 @@ const CASES: [Case; 10] = [
     case("hard-sync", "hard,sync", Healed::Late, Arrives::InFlight),
     case("soft-sync-early", "soft,sync", Healed::Early, Arrives::InFlight),
     case("soft-sync", "soft,sync", Healed::Late, Arrives::Nothing),
-    case("softerr-noac-early", "softerr,noac", Healed::Early, Arrives::InFlight),
-    case("softerr-noac", "softerr,noac", Healed::Late, Arrives::Nothing),
+    case("soft-noac-early", "soft,noac", Healed::Early, Arrives::InFlight),
+    case("soft-noac", "soft,noac", Healed::Late, Arrives::Nothing),
     locked("hard-locked-early", Healed::Early),
     locked("hard-locked", Healed::Late),
 ];
