@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint test test-full bench demo demo-down
+.PHONY: help generate check chart-lint test test-full test-nfs bench demo demo-down
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -11,7 +11,7 @@ generate: ## Write the files that are made from code and chart: crds/, the chart
 check: ## Format, lints and unit tests: seconds when warm, no root needed.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-	cargo clippy --workspace --test database --test e2e --quiet -- -D warnings
+	cargo clippy --workspace --test database --test e2e --test nfs --quiet -- -D warnings
 	cargo test --workspace --lib --quiet
 	cargo test --package tandem --tests --quiet
 
@@ -30,6 +30,11 @@ test: ## All kinds of tests, end to end included; needs root and Linux, at most 
 
 test-full: ## As test, with repetitions and the whole matrix.
 	tests/stages.sh full
+
+# Most of the time is waiting for leases, so tests run side by side also on few processors.
+test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 6 minutes.
+	cargo build --release --bin tandem
+	cargo test --workspace --test nfs -- --test-threads 4 --nocapture
 
 bench: ## Failover times against three baselines, and the footprint, into target/bench; root and Linux, 75 minutes.
 	cargo build --profile dist --bin tandem

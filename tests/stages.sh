@@ -31,9 +31,13 @@ stage "the operator's binary (release)" cargo build --release --bin tandem
 stage "tests are built" cargo test --workspace --no-run
 stage "tests with database servers are built" cargo test --workspace --test database --no-run
 stage "end-to-end tests are built" cargo test --workspace --test e2e --no-run
+[ -z "${TANDEM_FULL:-}" ] ||
+  stage "tests with NFS clients are built" cargo test --workspace --test nfs --no-run
 stage "Kubernetes and images (built once, then cached)" "$testbed" up
 stage "units, properties, golden, fake API, agent, bed" cargo test --workspace
 stage "PostgreSQL and MariaDB" cargo test --workspace --test database
 stage "agents on PostgreSQL and on FUSE" \
   cargo test --workspace --test agent -- --ignored database:: network:: preflight::
 stage "end to end" cargo test --workspace --test e2e
+[ -z "${TANDEM_FULL:-}" ] ||
+  stage "NFS clients in emulated machines" cargo test --workspace --test nfs -- --test-threads 4 --nocapture

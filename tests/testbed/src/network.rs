@@ -172,7 +172,8 @@ pub fn remove_empty_directory() -> Result<()> {
     Ok(())
 }
 
-fn ensure_namespace(namespace: &str) -> Result<()> {
+/// Makes a network namespace with nothing but its loopback, unless it is there.
+pub fn ensure_namespace(namespace: &str) -> Result<()> {
     let path = path(namespace);
     // A run killed at the wrong moment leaves the name without the namespace behind it.
     if path.exists() && !is_namespace(&path)? {

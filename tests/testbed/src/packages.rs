@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::{progress, shell};
 
 /// What a bed needs.
@@ -58,6 +58,49 @@ pub fn ensure(cache: &Cache, packages: &[&str]) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// The names of the packages that the package depends on.
+pub fn depends(package: &str) -> Result<Vec<String>> {
+    let text = with_lists("apt-cache", &["depends", package])?;
+    let names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(names.map(str::to_owned).collect())
+}
+
+/// The file name of the package's newest version, without its ending.
+pub fn file_name(package: &str) -> Result<String> {
+    // 'ADDRESS' NAME SIZE DIGEST
+    let text = with_lists("apt-get", &["download", "--print-uris", package])?;
+    let name = text.split_whitespace().nth(1).and_then(|name| name.strip_suffix(".deb"));
+    Ok(name.with_context(|| format!("no package {package}: {text}"))?.to_owned())
+}
+
+/// Fetches a package and puts its files into the directory, without installing it.
+pub fn unpack(package: &str, directory: &Path) -> Result<()> {
+    let fetched = directory.with_extension("fetched");
+    cache::remove(&fetched)?;
+    fs::create_dir_all(&fetched).with_context(|| format!("creating {}", fetched.display()))?;
+    shell::run(shell::command("apt-get", &["download", package]).current_dir(&fetched))?;
+    for file in fs::read_dir(&fetched).context("listing what was fetched")? {
+        let mut unpack = shell::command("dpkg-deb", &["--extract"]);
+        shell::run(unpack.arg(file?.path()).arg(directory))?;
+    }
+    cache::remove(&fetched)
+}
+
+/// Fetches the lists of packages anew.
+pub fn refresh(cache: &Cache) -> Result<()> {
+    let _lock = cache.lock("packages")?;
+    apt(&["update"])
+}
+
+/// What the program tells of packages; the lists of packages may be missing.
+fn with_lists(program: &str, arguments: &[&str]) -> Result<String> {
+    if let Ok(text) = shell::output(&mut shell::command(program, arguments)) {
+        return Ok(text);
+    }
+    apt(&["update"])?;
+    shell::output(&mut shell::command(program, arguments))
 }
 
 fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
