@@ -1,6 +1,9 @@
 //! Asks agents for their reports.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
@@ -29,7 +32,7 @@ pub trait Reports: Send + Sync {
 }
 
 /// Asks agents over HTTP.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct HttpReports {
     client: Client<HttpConnector, Empty<Bytes>>,
 }
@@ -46,8 +49,11 @@ impl HttpReports {
         }
     }
 
-    async fn ask(&self, address: IpAddr) -> Result<Report, String> {
-        let host = std::net::SocketAddr::new(address, AGENT_PORT);
+    /// The report of the agent that listens there, asked for now. Has no deadline of its own.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub async fn ask(&self, host: SocketAddr) -> Result<Report, String> {
         let uri =
             format!("http://{host}{REPORT_PATH}").parse().map_err(|error| format!("{error}"))?;
         let response =
@@ -67,7 +73,8 @@ impl Default for HttpReports {
 
 impl Reports for HttpReports {
     async fn report(&self, address: IpAddr) -> ReportView {
-        match tokio::time::timeout(REPORT_DEADLINE, self.ask(address)).await {
+        let host = SocketAddr::new(address, AGENT_PORT);
+        match tokio::time::timeout(REPORT_DEADLINE, self.ask(host)).await {
             Ok(Ok(report)) => ReportView::Fresh(Box::new(report)),
             Ok(Err(why)) => ReportView::Silent(why),
             Err(_elapsed) => {

@@ -156,6 +156,7 @@ async fn with_a_disputed_or_unknown_lock_no_pod_is_deleted_and_no_template_chang
         assert_eq!(world.condition("MasterElected"), condition);
         assert_eq!(world.condition("Progressing"), "False RolloutWaiting");
         world.state().group.says.clear();
+        world.state().group.restarted.insert("orders-1".into());
         world.settle().await;
         assert_eq!(
             (world.deleted().len(), world.record().failovers),
@@ -191,4 +192,96 @@ async fn a_broker_that_answers_runs_whatever_the_pods_status_says() {
         assert_eq!(world.deleted(), ["orders-1", "orders-0"], "the master goes last");
         assert_eq!(world.record().failovers, 1);
     }
+}
+
+/// Both agents say that their brokers hold the lock.
+async fn disputed() -> World {
+    let world = World::settled(SPEC).await;
+    let mine = Says::View(LockView::Mine(Evidence::Kernel));
+    world.state().group.says.insert("orders-1".into(), mine);
+    world.forget();
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_masters_clients_are_led_to_none_until_one_is_left() {
+    let world = disputed().await;
+    world.pass().await.unwrap().unwrap();
+    let record = world.record();
+    assert_eq!((record.endpoints, record.epoch), (0, 1));
+    let mark = record.disputed.unwrap();
+    assert_eq!(mark.stays, world.uid("pods", "orders-0"), "clients were led there");
+    let named: Vec<_> = mark.brokers.iter().map(|broker| broker.pod.as_str()).collect();
+    assert_eq!((named, mark.epoch), (vec!["orders-0", "orders-1"], 1));
+    assert_eq!(world.condition("SplitBrain"), "True SeveralHoldTheLock");
+    assert_eq!(world.condition("Ready"), "Unknown LockDisputed");
+    let message = world.message("SplitBrain");
+    assert!(message.starts_with("orders-0 (it serves) and orders-1 hold"), "{message}");
+
+    world.rounds(3).await;
+    let writes = world.writes();
+    let of = |what: &str| writes.iter().filter(|write| write.contains(what)).count();
+    assert_eq!((of("endpointslices"), of("status")), (1, 1), "{writes:?}");
+
+    world.state().group.says.clear();
+    world.rounds(3).await;
+    assert_eq!(world.condition("SplitBrain"), "Unknown NotProvenOver");
+    assert!(world.message("SplitBrain").contains("the broker of orders-1 still runs"));
+    assert_eq!(world.record().endpoints, 0);
+
+    world.state().group.restarted.insert("orders-1".into());
+    world.settle().await;
+    let record = world.record();
+    assert_eq!((record.disputed, record.epoch, record.endpoints), (None, 2, 1));
+    assert_eq!(world.condition("SplitBrain"), "False OneAtMost");
+    assert_eq!(world.condition("Ready"), "True Serving");
+    let told = world.events();
+    let told: Vec<_> = told.iter().filter(|event| event.starts_with("SplitBrain")).collect();
+    assert_eq!(told, ["SplitBrainDetected", "SplitBrainOver"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispute_is_not_over_while_an_agent_is_silent() {
+    let world = disputed().await;
+    world.pass().await.unwrap().unwrap();
+    world.state().group.says.insert("orders-1".into(), Says::Silence);
+    world.edit("/broker/java/heap", json!("60%"));
+    world.rounds(5).await;
+    assert_eq!(world.condition("SplitBrain"), "Unknown NotProvenOver");
+    assert_eq!((world.record().endpoints, world.deleted()), (0, Vec::new()));
+    world.state().group.says.clear();
+    world.state().group.restarted.insert("orders-1".into());
+    world.settle().await;
+    assert_eq!(world.condition("SplitBrain"), "False OneAtMost");
+    assert_eq!(world.deleted().len(), 2, "it goes on by itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_claims_that_are_not_seen_again_are_no_split_brain() {
+    let world = disputed().await;
+    // Both answer when the pass looks, and none when it looks again.
+    world.state().group.answers_left = Some(2);
+    world.pass().await.unwrap().unwrap();
+    assert_eq!(world.condition("SplitBrain"), "Unknown LockDisputed");
+    assert_eq!((world.record().endpoints, world.record().disputed), (1, None));
+    assert!(!world.events().iter().any(|event| event.starts_with("SplitBrain")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dispute_that_ends_before_the_record_is_written_changes_nothing() {
+    let world = disputed().await;
+    // The pass asks both, and then each of them twice or thrice until it is sure.
+    world.state().group.answers_left = Some(7);
+    world.pass().await.unwrap().unwrap();
+    assert_eq!(world.condition("SplitBrain"), "True SeveralHoldTheLock");
+    assert_eq!((world.record().endpoints, world.record().disputed), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_paused_a_split_brain_is_told_and_the_record_is_left() {
+    let world = disputed().await;
+    world.edit("/paused", json!(true));
+    world.rounds(2).await;
+    assert_eq!(world.condition("SplitBrain"), "True SeveralHoldTheLock");
+    assert_eq!((world.record().endpoints, world.record().disputed), (1, None));
 }

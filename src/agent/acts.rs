@@ -7,13 +7,15 @@ use tokio::time::Instant;
 
 use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
-use crate::agent::machine::{Act, ChildEvent, Deadline, Input};
+use crate::agent::machine::{self, Act, ChildEvent, Deadline, Input};
+use crate::agent::peers::Claims;
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
 use crate::broker::report::{ChildExit, ExitReason, GreetingView, LockView};
 use crate::clock;
 use crate::core::promotion;
+use crate::core::split_brain::Mark;
 use crate::lock::track::Life;
 use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
 
@@ -32,6 +34,9 @@ impl Agent {
             }
             Event::Peers { generation: of, peers } if of == generation => {
                 self.feed(Input::Peers(peers));
+            }
+            Event::Claims { generation: of, claims } if of == generation => {
+                self.on_claims(&claims);
             }
             Event::Promoted { generation: of, epoch } if of == generation => {
                 self.on_promoted(epoch);
@@ -56,6 +61,7 @@ impl Agent {
             | Event::Child { .. }
             | Event::Log { .. }
             | Event::Peers { .. }
+            | Event::Claims { .. }
             | Event::Prepared { .. }
             | Event::Volume { .. }
             | Event::Fenced { .. }
@@ -156,11 +162,36 @@ impl Agent {
         self.life.send_replace(Life { generation, pid, nonce: self.nonce, greeted: false });
     }
 
+    /// While the record is disputed, an agent that does not answer may have a broker that holds the lock.
+    fn on_claims(&mut self, claims: &Claims) {
+        let record = self.record.as_ref().and_then(|(record, _)| record.as_deref());
+        let silent = claims.silent.as_ref().filter(|_| record.and_then(Mark::of).is_some());
+        let problem = if claims.held_by.is_empty() {
+            silent.map(|why| {
+                format!("no broker is started here before others are seen to hold no lock: {why}")
+            })
+        } else {
+            Some(format!(
+                "no broker is started here: {} holds the lock, which is not seen here; the nodes do not share a store, or its locks do not hold between nodes",
+                claims.held_by.join(" and ")
+            ))
+        };
+        let answer = if problem.is_some() { machine::Claims::Some } else { machine::Claims::None };
+        self.view.problem(Source::Peers, problem);
+        self.feed(Input::Claims(answer));
+    }
+
     fn on_record(&mut self) {
         let Some((record, _)) = &self.record else { return };
+        let uid = &self.promoter.author.pod.uid;
+        let instance = self.view.known().child.as_ref().map(|child| child.instance.clone());
+        let side = instance.and_then(|instance| record::side(record.as_deref()?, uid, &instance));
         let epochs = &self.promoter.epochs;
         epochs.note(record.as_deref().and_then(promotion::epoch).unwrap_or_default());
         let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
+        if let Some(side) = side {
+            self.feed(Input::Disputed(side));
+        }
         self.feed(Input::Record(view));
     }
 
@@ -208,6 +239,13 @@ impl Agent {
                 let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
                 self.tell_later(async move {
                     Event::Peers { generation, peers: peers::ask(&api, &author).await }
+                });
+            }
+            Act::AskClaims => {
+                let generation = self.generation();
+                let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
+                self.tell_later(async move {
+                    Event::Claims { generation, claims: peers::claims(&api, &author, None).await }
                 });
             }
             Act::Arm(Deadline::Proof) => match self.proven_until {

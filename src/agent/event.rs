@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::agent::machine::{LogSign, Peers};
+use crate::agent::peers::Claims;
 use crate::broker::report::{DatabaseNote, DatabaseProblem, GreetingView};
 use crate::database::Prepared;
 use crate::lock::track::Verdict;
@@ -69,6 +70,13 @@ pub enum Event {
         generation: u32,
         /// What it said.
         peers: Peers,
+    },
+    /// The other pods' agents were asked for the lock.
+    Claims {
+        /// After the end of which broker process.
+        generation: u32,
+        /// What they said.
+        claims: Claims,
     },
     /// A start was prepared, or cannot be made now.
     Prepared {

@@ -1,22 +1,36 @@
 //! Whether other pods of the group exist, and what their agents say.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
 use serde_json::Value;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::api::ApiServer;
 use crate::agent::machine::Peers;
 use crate::api::labels;
+use crate::broker::report::LockView;
+use crate::broker::settings::AGENT_PORT;
 use crate::core::observed::ReportView;
 use crate::core::promotion::Author;
 use crate::reports::{HttpReports, Reports as _};
 
 /// The broker waits for the answer.
 const DEADLINE: Duration = Duration::from_millis(300);
+/// The pause before an agent is asked again for a newer look.
+const AGAIN: Duration = Duration::from_millis(20);
 /// The value of [`labels::COMPONENT`] of broker pods.
 const BROKER: &str = "broker";
+
+/// What other pods' agents say of the lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Pods whose brokers hold it, as their agents say.
+    pub held_by: Vec<String>,
+    /// Why it is not known of all others, in words.
+    pub silent: Option<String>,
+}
 
 /// Asks the API server; whatever goes wrong is [`Peers::Unknown`].
 pub async fn ask(api: &ApiServer, author: &Author) -> Peers {
@@ -51,7 +65,8 @@ pub async fn presence(api: &ApiServer, author: &Author) -> Presence {
         Peers::Others => {}
     }
     let reports = HttpReports::new();
-    let asked = addresses(&list, &author.pod.uid).into_iter().map(|at| reports.report(at));
+    let asked =
+        others(&list, &author.pod.uid).into_iter().map(|peer| reports.report(peer.agent.ip()));
     let beats = join_all(asked).await.into_iter().find_map(|view| match view {
         ReportView::Fresh(report) => {
             let age = report.volume.as_ref().and_then(|volume| volume.beat_millis);
@@ -62,16 +77,82 @@ pub async fn presence(api: &ApiServer, author: &Author) -> Presence {
     beats.map_or(Presence::Silent, Presence::Beats)
 }
 
-/// The addresses of the other pods.
-fn addresses(list: &Value, own_uid: &str) -> Vec<IpAddr> {
-    let pods = list.get("items").and_then(Value::as_array).into_iter().flatten();
-    let others = pods.filter(|pod| pod.pointer("/metadata/uid").is_none_or(|uid| uid != own_uid));
-    let address = |pod: &Value| pod.pointer("/status/podIP")?.as_str()?.parse().ok();
-    others.filter_map(address).collect()
+/// Asks the other pods' agents whether their brokers hold the lock. With `since`, only what they have
+/// seen after that moment counts, and is waited for.
+pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) -> Claims {
+    let list = match api.pods(&selector(author), DEADLINE).await {
+        Ok(list) => list,
+        Err(error) => return Claims { silent: Some(error.to_string()), ..Claims::default() },
+    };
+    let reports = HttpReports::new();
+    let answers = others(&list, &author.pod.uid).into_iter().map(async |peer| {
+        let answer = timeout(DEADLINE, holds(&reports, &peer, since)).await;
+        match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(holds) => Ok(holds.then_some(peer.name)),
+            Err(_) if !peer.runs => Ok(None),
+            Err(error) => Err(format!("{}: {error}", peer.name)),
+        }
+    });
+    let (told, silent): (Vec<_>, Vec<_>) =
+        join_all(answers).await.into_iter().partition(Result::is_ok);
+    let held_by = told.into_iter().flatten().flatten().collect();
+    Claims { held_by, silent: silent.into_iter().find_map(Result::err) }
+}
+
+/// Whether its broker holds the lock: a claim that was seen before `since` is asked for again.
+async fn holds(reports: &HttpReports, peer: &Peer, since: Option<Instant>) -> Result<bool, String> {
+    loop {
+        let asked = Instant::now();
+        let report = reports.ask(peer.agent).await?;
+        if report.pod_uid != peer.uid {
+            return Err("another pod answers".to_owned());
+        }
+        let age = Duration::from_millis(report.lock.age_millis);
+        if since.is_none() && report.child.is_some() && report.lock.view == LockView::Unknown {
+            return Err("its agent does not see the lock".to_owned());
+        }
+        match report.claim() {
+            Some(_) if since.is_some_and(|since| age > asked - since) => sleep(AGAIN).await,
+            claim => return Ok(claim.is_some()),
+        }
+    }
 }
 
 fn selector(author: &Author) -> String {
     format!("{}={},{}={BROKER}", labels::INSTANCE, author.cluster, labels::COMPONENT)
+}
+
+struct Peer {
+    name: String,
+    uid: String,
+    agent: SocketAddr,
+    /// Whether its container runs, as the kubelet last said.
+    runs: bool,
+}
+
+/// The other pods that have an address: without one, no broker runs.
+fn others(list: &Value, own_uid: &str) -> Vec<Peer> {
+    let pods = list.get("items").and_then(Value::as_array).into_iter().flatten();
+    pods.filter_map(peer).filter(|peer| peer.uid != own_uid).collect()
+}
+
+fn peer(pod: &Value) -> Option<Peer> {
+    let text = |at: &str| pod.pointer(at).and_then(Value::as_str);
+    let each = |at: &str| pod.pointer(at).and_then(Value::as_array).into_iter().flatten();
+    let containers = each("/spec/containers");
+    let mut ports = containers.filter_map(|one| one.get("ports")?.as_array()).flatten();
+    let port = ports
+        .find(|port| port.get("name").and_then(Value::as_str) == Some("tandem-agent"))
+        .and_then(|port| u16::try_from(port.get("containerPort")?.as_u64()?).ok());
+    let agent = SocketAddr::new(text("/status/podIP")?.parse().ok()?, port.unwrap_or(AGENT_PORT));
+    let mut states = each("/status/containerStatuses");
+    let runs = states.any(|status| status.pointer("/state/running").is_some());
+    Some(Peer {
+        name: text("/metadata/name")?.to_owned(),
+        uid: text("/metadata/uid")?.to_owned(),
+        agent,
+        runs,
+    })
 }
 
 /// A list of pods. One that is about to end may still wait for the lock, so it counts.
@@ -92,6 +173,25 @@ fn read(list: &Value, own_uid: &str) -> Peers {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn agents_of_other_pods_with_an_address_are_asked_at_their_port() {
+        let list = json!({"items": [
+            {"metadata": {"name": "orders-0", "uid": "me"}, "status": {"podIP": "10.0.0.1"}},
+            {"metadata": {"name": "orders-1", "uid": "you"}, "status": {
+                "podIP": "fd00::2", "containerStatuses": [{"state": {"running": {}}}],
+            }},
+            {"metadata": {"name": "orders-2", "uid": "new"}, "status": {}},
+            {"metadata": {"name": "orders-3", "uid": "odd"},
+             "spec": {"containers": [{"ports": [{"name": "tandem-agent", "containerPort": 7}]}]},
+             "status": {"podIP": "10.0.0.4", "containerStatuses": [{"state": {"waiting": {}}}]}},
+        ]});
+        let asked: Vec<_> = others(&list, "me")
+            .into_iter()
+            .map(|peer| format!("{} {} {}", peer.name, peer.agent, peer.runs))
+            .collect();
+        assert_eq!(asked, ["orders-1 [fd00::2]:9616 true", "orders-3 10.0.0.4:7 false"]);
+    }
 
     #[test]
     fn only_a_list_of_exactly_this_pod_means_alone() {

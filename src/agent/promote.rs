@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::api::{ApiError, ApiServer};
 use crate::agent::event::{Event, Events};
 use crate::agent::helper::Helper;
+use crate::agent::peers;
 use crate::broker::report::DatabaseProblem;
 use crate::clock;
 use crate::core::promotion::{self, Author, Claim, Next};
+use crate::core::split_brain::Mark;
 use crate::database::Database;
 
 /// The pause after the first failed attempt; doubles with each.
@@ -190,18 +192,39 @@ impl Promoter {
             takeover_millis: u64::try_from(promotion.lock_taken.elapsed().as_millis())?,
             now: clock::now(),
         };
-        let (record, epoch) = match promotion::next(&record, &self.author, &claim)? {
+        let (next, epoch) = match promotion::next(&record, &self.author, &claim)? {
             Next::Ours { epoch } => return Ok(epoch),
             Next::Write { record, epoch } => (record, epoch),
         };
-        prove().await.context("the record is not written")?;
+        let (proof, others) = tokio::join!(prove(), self.others(&record, promotion));
+        proof.and(others).context("the record is not written")?;
         self.epochs.try_one(epoch);
         let name = &self.author.cluster;
         let written =
-            self.api.replace(name, &record).await.context("cannot write the promotion record")?;
+            self.api.replace(name, &next).await.context("cannot write the promotion record")?;
         self.follow(&written).await;
         self.raise_floor(epoch);
         Ok(epoch)
+    }
+
+    /// That no other broker holds the lock as well. Of a disputed record that must be proven by all others.
+    /// Of one that leads to another pod it is enough that none is seen to have held it after ours took it:
+    /// clients are not led away from a master that has it too.
+    async fn others(&self, record: &Value, promotion: &Promotion) -> anyhow::Result<()> {
+        let disputed = Mark::of(record).is_some();
+        if !disputed && !promotion::leads_elsewhere(record, &self.author) {
+            return Ok(());
+        }
+        let since = Some(promotion.lock_taken).filter(|_| !disputed);
+        let claims = peers::claims(&self.api, &self.author, since).await;
+        let held_by = claims.held_by.join(" and ");
+        ensure!(held_by.is_empty(), "{held_by} holds the lock too");
+        match claims.silent.filter(|_| disputed) {
+            Some(why) => {
+                bail!("several brokers held the lock, and it is not proven to be over: {why}")
+            }
+            None => Ok(()),
+        }
     }
 
     async fn read_or_create(&self) -> Result<Value, ApiError> {

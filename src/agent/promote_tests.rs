@@ -29,6 +29,7 @@ enum Trouble {
 #[derive(Default)]
 struct Inner {
     record: Option<Value>,
+    pods: Vec<Value>,
     version: u64,
     /// Every request, with the connection that it came by.
     log: Vec<(String, u32)>,
@@ -74,6 +75,9 @@ impl FakeApi {
     async fn serve(&self, request: Request<Body>, connection: u32) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await.unwrap();
+        if parts.uri.path() == "/api/v1/namespaces/shop/pods" {
+            return ok(&json!({"items": self.0.lock().unwrap().pods}));
+        }
         assert_eq!(
             parts.uri.path(),
             "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/orders"
@@ -337,4 +341,31 @@ async fn emptying_gives_up_within_a_second() {
     promoter(&api, 0).empty(events).await;
     assert!(matches!(queue.recv().await, Some(Event::Emptied)));
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+/// A disputed record that led to `orders-1`.
+fn disputed() -> Value {
+    let mut record = fresh();
+    record["metadata"]["annotations"] = json!({
+        labels::EPOCH: "4", labels::MASTER: "orders-1", labels::MASTER_UID: "uid-1",
+        labels::DISPUTED: "{}",
+    });
+    record
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disputed_record_is_not_written_while_another_pod_is_silent() {
+    let api = FakeApi::with(Some(disputed()));
+    api.0.lock().unwrap().pods = vec![json!({
+        "metadata": {"name": "orders-1", "uid": "uid-1"},
+        "status": {"podIP": "127.0.0.9", "containerStatuses": [{"state": {"running": {}}}]},
+    })];
+    let one = timeout(Duration::from_secs(9), promoted(promoter(&api, 0), proven));
+    assert!(one.await.is_err(), "it was promoted");
+    assert!(!api.requests().contains(&"PUT".to_owned()));
+
+    // Its container has ended, the kubelet says.
+    api.0.lock().unwrap().pods[0]["status"]["containerStatuses"][0]["state"] = json!({});
+    assert_eq!(promoted(promoter(&api, 0), proven).await.0, 5);
+    assert_eq!(api.record()["metadata"]["annotations"].get(labels::DISPUTED), None);
 }

@@ -2,8 +2,17 @@
 
 use serde_json::Value;
 
-use crate::agent::machine::RecordView;
+use crate::agent::machine::{RecordView, Side};
 use crate::core::promotion::{Author, is_newer, is_ours};
+use crate::core::split_brain::{Broker, Mark};
+
+/// What a disputed record asks of this broker process, if it names it.
+pub(super) fn side(record: &Value, uid: &str, instance: &str) -> Option<Side> {
+    let mark = Mark::of(record)?;
+    let ours = |broker: &&Broker| broker.uid == uid && broker.instance == instance;
+    mark.brokers.iter().find(ours)?;
+    Some(if mark.stays == uid { Side::Stays } else { Side::Yields })
+}
 
 /// What the record says of the broker process for which `tried` was written.
 pub(super) fn view(record: Option<&Value>, author: &Author, tried: Option<u64>) -> RecordView {

@@ -46,6 +46,7 @@ impl Agent {
                 self.next_life(Some(broker.pid));
                 self.broker = Some(broker);
                 self.view.problem(Source::Child, None);
+                self.view.problem(Source::Peers, None);
                 self.inputs.push_back(Input::Child(ChildEvent::Started));
             }
             Err(error) => {

@@ -74,7 +74,11 @@ impl Timing {
             Deadline::Hang => self.hang,
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
-            Deadline::Prepare | Deadline::Release | Deadline::Record => Duration::from_secs(2),
+            Deadline::Prepare
+            | Deadline::Release
+            | Deadline::Record
+            | Deadline::Claims
+            | Deadline::Doubt => Duration::from_secs(2),
             Deadline::Linger => Duration::from_millis(1200),
             Deadline::Proof => match self.lease {
                 Some(lease) => lease.saturating_sub(margin(lease)),

@@ -37,6 +37,8 @@ pub enum Source {
     Database,
     /// The promotion record.
     Record,
+    /// What other pods hold.
+    Peers,
     /// The Secrets.
     Credentials,
 }

@@ -18,6 +18,8 @@ pub enum Type {
     ConfigurationValid,
     /// The lock that elects the master holds between nodes, and the storage does what it must.
     StorageLockVerified,
+    /// Several brokers hold the lock at the same time.
+    SplitBrain,
     /// The group is on its way to the spec.
     Progressing,
     /// The operator keeps its hands off.
@@ -69,6 +71,14 @@ pub enum Reason {
     LockUnknown,
     /// Two agents claim the lock.
     LockDisputed,
+    /// Several brokers hold the lock at the same time; clients are led to none of them.
+    SeveralHoldTheLock,
+    /// It is not proven yet that only one broker holds the lock again.
+    NotProvenOver,
+    /// At most one broker holds the lock.
+    OneAtMost,
+    /// An agent does not answer.
+    AgentSilent,
     /// All standbys wait for the lock.
     AllWaiting,
     /// A standby does not wait for the lock.

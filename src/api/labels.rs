@@ -44,3 +44,6 @@ pub const PREVIOUS_MASTER: &str = "tandem-operator.io/previous-master";
 pub const TAKEOVER_MILLIS: &str = "tandem-operator.io/takeover-millis";
 /// Record: how often the mastership went from one pod to another, a decimal counter.
 pub const FAILOVERS: &str = "tandem-operator.io/failovers";
+/// Record: several brokers held the lock at the same time; which, when, and which of them goes on. While
+/// it is there, nobody is promoted unless all others are seen to hold nothing.
+pub const DISPUTED: &str = "tandem-operator.io/disputed";

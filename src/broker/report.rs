@@ -163,6 +163,16 @@ pub struct PeerReport {
     pub locked: Option<bool>,
 }
 
+impl Report {
+    /// The broker process that holds the lock, as this agent sees it.
+    pub fn claim(&self) -> Option<(&ChildReport, Evidence)> {
+        match self.lock.view {
+            LockView::Mine(evidence) => self.child.as_ref().map(|child| (child, evidence)),
+            LockView::Other | LockView::Free | LockView::Unknown => None,
+        }
+    }
+}
+
 /// A database as one agent sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -344,6 +354,9 @@ pub enum ExitReason {
     /// Killed by its agent because its network storage did not answer for so long that the server may
     /// give its lock to another one.
     StorageUnproven,
+    /// Killed by its agent because another broker held the lock too, and this one was the one to yield
+    /// or could not prove its lock.
+    SplitBrain,
     /// Stopped politely because the pod was told to end.
     PodStopped,
 }

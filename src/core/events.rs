@@ -20,6 +20,10 @@ pub enum EventReason {
     StandbyLost,
     /// All standbys wait again.
     StandbyReady,
+    /// Several brokers hold the lock at the same time.
+    SplitBrainDetected,
+    /// One broker holds it again, or none.
+    SplitBrainOver,
     /// The spec cannot be carried out.
     InvalidSpec,
     /// Pods are being replaced.
@@ -43,6 +47,8 @@ impl EventReason {
             | Self::FailedOver
             | Self::StandbyLost
             | Self::StandbyReady
+            | Self::SplitBrainDetected
+            | Self::SplitBrainOver
             | Self::InvalidSpec
             | Self::UpdateStarted
             | Self::UpdateFinished
@@ -107,9 +113,36 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
             add(reason, warning, message);
         }
     }
+    split_brain(old, new, &mut add);
     update(old, new, &mut add);
     storage(old, new, &mut add);
     occurrences
+}
+
+/// Its end is told when it is proven, however long that takes.
+fn split_brain(
+    old: Option<&BrokerClusterStatus>,
+    new: &BrokerClusterStatus,
+    add: &mut impl FnMut(EventReason, bool, String),
+) {
+    let name = format!("{:?}", Type::SplitBrain);
+    let of = |status: &BrokerClusterStatus| {
+        status.conditions.iter().find(|condition| condition.type_ == name).cloned()
+    };
+    let lasts = |reason: &str| {
+        [Reason::SeveralHoldTheLock, Reason::NotProvenOver].iter().any(|one| one.as_str() == reason)
+    };
+    let Some(now) = of(new) else { return };
+    let before = old.and_then(of).is_some_and(|before| lasts(&before.reason));
+    match (before, lasts(&now.reason)) {
+        (false, true) => add(EventReason::SplitBrainDetected, true, now.message),
+        (true, false) => {
+            let note =
+                "at most one broker holds the lock again: clients are led to it once it serves";
+            add(EventReason::SplitBrainOver, false, note.to_owned());
+        }
+        (false, false) | (true, true) => {}
+    }
 }
 
 /// The reason of `Progressing` tells where an update stands.

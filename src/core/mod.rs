@@ -11,6 +11,7 @@ pub mod plan;
 pub mod promotion;
 pub mod record;
 pub mod rollout;
+pub mod split_brain;
 pub mod status;
 pub mod validate;
 pub mod verdicts;

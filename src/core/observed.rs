@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::record::RecordView;
+use super::{record::RecordView, split_brain::Claim};
 use crate::{
     broker::report::{AgentState, GreetingView, LockView, Report},
     resources::Kind,
@@ -28,6 +28,8 @@ pub struct Observed {
     pub secret_problems: Vec<String>,
     /// Stands for the content of the database's credentials, if they were seen.
     pub database_credentials: Option<String>,
+    /// Claims of the lock by several pods that were proven to be made at the same time.
+    pub dispute: Vec<Claim>,
     /// Since when the record has not named the proven master, as this process remembers it.
     pub disagreement_since: Option<Timestamp>,
 }

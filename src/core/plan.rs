@@ -11,6 +11,7 @@ use super::{
     lock::{self, Group, Lock},
     observed::{Observed, PodView},
     rollout::{self, Rollout, Victim},
+    split_brain::{self, Claim, SplitBrain},
     validate::ValidCluster,
 };
 use crate::{
@@ -58,6 +59,8 @@ pub struct Plan {
 pub struct Findings {
     /// The lock.
     pub lock: Lock,
+    /// Whether several brokers hold it.
+    pub split_brain: SplitBrain,
     /// The group.
     pub group: Group,
     /// Where a change of the pods stands.
@@ -74,6 +77,10 @@ pub enum RecordStep {
         /// The uid that must be gone.
         uid: String,
     },
+    /// Lead clients nowhere and mark it: several brokers hold the lock, as is proven once more.
+    Dispute,
+    /// Take the mark off: the dispute is over, as is seen once more.
+    Settle,
     /// Point it at this proven master; carried out on the order read, prove, write.
     Repoint {
         /// The pod.
@@ -92,6 +99,7 @@ pub fn plan(
 ) -> Plan {
     let lock = lock::judge(observed);
     let group = lock::group(observed, &lock);
+    let split_brain = split_brain::judge(observed, &lock);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
@@ -107,10 +115,12 @@ pub fn plan(
         None => rollout::next(cluster, observed, &group),
     };
     let hands_off = cluster.spec.paused || !foreign.is_empty();
-    let record = record_step(observed, &group, now);
-    let look_again = look_again(cluster, observed, &rollout, &group);
+    let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
+    let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
+    let record = record_step(observed, &split_brain, &group, now);
+    let look_again = if disputed { SOON } else { look_again(cluster, observed, &rollout, &group) };
     let step = match &rollout {
-        Rollout::Replace(victim) if !hands_off => Some(victim.clone()),
+        Rollout::Replace(victim) if !hands_off && !disputed => Some(victim.clone()),
         Rollout::Replace(_)
         | Rollout::Done
         | Rollout::Moving(_)
@@ -127,10 +137,10 @@ pub fn plan(
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
-        roles: if cluster.spec.paused { Vec::new() } else { roles(observed, &group) },
+        roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record: if hands_off { None } else { record },
         step,
-        findings: Findings { lock, group, rollout, foreign },
+        findings: Findings { lock, split_brain, group, rollout, foreign },
         look_again,
     }
 }
@@ -321,8 +331,24 @@ fn roles(observed: &Observed, group: &Group) -> Vec<(String, String, &'static st
         .collect()
 }
 
-fn record_step(observed: &Observed, group: &Group, now: Timestamp) -> Option<RecordStep> {
+fn record_step(
+    observed: &Observed,
+    split_brain: &SplitBrain,
+    group: &Group,
+    now: Timestamp,
+) -> Option<RecordStep> {
     let record = observed.record.as_ref()?;
+    let named = |claim: &Claim| {
+        record.disputed.as_ref().is_some_and(|mark| mark.brokers.contains(&claim.broker))
+    };
+    if !observed.dispute.is_empty() {
+        // Also when other processes are named by the mark, and when it leads somewhere nonetheless.
+        let known = record.endpoints == 0 && observed.dispute.iter().all(named);
+        return (!known).then_some(RecordStep::Dispute);
+    }
+    if record.disputed.is_some() {
+        return (*split_brain == SplitBrain::Over).then_some(RecordStep::Settle);
+    }
     if let Group::Serving(master) = group {
         let pod = observed.pod(master)?;
         let overdue = observed

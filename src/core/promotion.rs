@@ -8,6 +8,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::split_brain::Mark;
 use crate::api::labels;
 use crate::broker::settings::RecordPort;
 
@@ -95,7 +96,10 @@ pub fn epoch(record: &Value) -> Option<u64> {
 
 /// Whether the record is the one that was written by this epoch for the author's broker process.
 pub fn is_ours(record: &Value, author: &Author, tried: Option<u64>) -> bool {
-    tried.is_some() && epoch(record) == tried && names(record, author)
+    tried.is_some()
+        && epoch(record) == tried
+        && names(record, author)
+        && annotation(record, labels::DISPUTED).is_none()
 }
 
 /// Whether the record names another pod by a higher epoch.
@@ -118,7 +122,14 @@ pub fn names(record: &Value, author: &Author) -> bool {
         && same("uid", "/targetRef")
 }
 
-/// What a promotion makes of the record.
+/// Whether the record leads clients to another pod.
+pub fn leads_elsewhere(record: &Value, author: &Author) -> bool {
+    let endpoints = record.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+    let uid = |endpoint: &Value| endpoint.pointer("/targetRef/uid").cloned();
+    endpoints.into_iter().any(|endpoint| uid(endpoint) != Some(author.pod.uid.as_str().into()))
+}
+
+/// What a promotion makes of the record. It is also the end of a dispute: the caller has proven that.
 pub fn next(record: &Value, author: &Author, claim: &Claim) -> Result<Next, RecordError> {
     version(record)?;
     let address = address(record, author)?;
@@ -145,6 +156,7 @@ pub fn next(record: &Value, author: &Author, claim: &Claim) -> Result<Next, Reco
     if let Some(name) = before.filter(|_| moved) {
         note(labels::PREVIOUS_MASTER, name);
     }
+    notes.remove(labels::DISPUTED);
     set_endpoints(&mut record, author, address)?;
     Ok(Next::Write { record, epoch })
 }
@@ -181,6 +193,22 @@ pub fn without_endpoint(record: &Value) -> Result<Value, RecordError> {
     version(record)?;
     let mut record = record.clone();
     object(&mut record)?.insert("endpoints".to_owned(), json!([]));
+    Ok(record)
+}
+
+/// The record leading clients nowhere, because several brokers hold the lock.
+pub fn disputed(record: &Value, mark: &Mark) -> Result<Value, RecordError> {
+    let mut record = without_endpoint(record)?;
+    let text = serde_json::to_string(mark).map_err(|_| RecordError::Malformed("mark"))?;
+    annotations(&mut record)?.insert(labels::DISPUTED.to_owned(), text.into());
+    Ok(record)
+}
+
+/// The record after the end of a dispute; it leads clients where it did.
+pub fn undisputed(record: &Value) -> Result<Value, RecordError> {
+    version(record)?;
+    let mut record = record.clone();
+    annotations(&mut record)?.remove(labels::DISPUTED);
     Ok(record)
 }
 

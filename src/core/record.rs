@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::split_brain::Mark;
 use crate::api::labels;
 
 /// The promotion record.
@@ -23,6 +24,8 @@ pub struct RecordView {
     pub takeover_millis: Option<i64>,
     /// How often the mastership went from one pod to another.
     pub failovers: i64,
+    /// Several brokers held the lock at the same time, and nobody was promoted since.
+    pub disputed: Option<Mark>,
     /// Where traffic goes; nowhere when withdrawn.
     pub target: Option<Target>,
     /// How many endpoints there are: more than one is never Tandem's doing.
@@ -60,6 +63,7 @@ impl RecordView {
             previous: annotation(labels::PREVIOUS_MASTER).map(str::to_owned),
             takeover_millis: number(labels::TAKEOVER_MILLIS),
             failovers: number(labels::FAILOVERS).unwrap_or_default(),
+            disputed: Mark::of(slice),
             target: endpoints.and_then(|list| list.first()).map(|endpoint| Target {
                 pod: text(endpoint, "/targetRef/name"),
                 uid: text(endpoint, "/targetRef/uid"),

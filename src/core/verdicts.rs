@@ -6,6 +6,7 @@ use super::{
     observed::{ClaimView, Observed, PodView},
     plan::Findings,
     rollout::{Rollout, describe},
+    split_brain::SplitBrain,
     validate::{Invalid, ValidCluster},
     volume_verdict,
 };
@@ -35,7 +36,11 @@ pub fn of_cluster(
     ];
     let storage = volume_verdict::storage_lock(cluster, observed);
     verdicts.extend(storage.or_else(|| lock_verdict::storage_lock(cluster, observed)));
-    verdicts.extend([progressing(findings, updating), paused(cluster.spec.paused)]);
+    verdicts.extend([
+        split_brain(findings),
+        progressing(findings, updating),
+        paused(cluster.spec.paused),
+    ]);
     verdicts
 }
 
@@ -86,7 +91,7 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
             Truth::Unknown,
             Reason::LockDisputed,
             format!(
-                "{} all claim the lock; nothing is changed until one of them gives it up",
+                "{} all claim the lock; no pod is replaced until one of them gives it up",
                 pods.join(" and ")
             ),
         ),
@@ -98,6 +103,43 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
             Reason::LockUnknown,
             format!("it cannot be told who holds the lock: {why}"),
         ),
+    }
+}
+
+fn split_brain(findings: &Findings) -> Verdict {
+    let verdict = |truth: Truth, reason, message: String| {
+        Verdict::new(Type::SplitBrain, truth, reason, message)
+    };
+    match (&findings.split_brain, &findings.lock) {
+        (SplitBrain::No, _) => verdict(
+            Truth::False,
+            Reason::OneAtMost,
+            "at most one broker holds the lock, as all agents say".to_owned(),
+        ),
+        (SplitBrain::Yes(pods), _) => verdict(
+            Truth::True,
+            Reason::SeveralHoldTheLock,
+            format!(
+                "{pods} hold the lock at the same time: their nodes do not share a store, or its locks do not hold between nodes. Clients are led to none; all brokers but one are killed, and no data is touched. See docs/guides/operations.md"
+            ),
+        ),
+        (SplitBrain::Lingers(why), _) => verdict(
+            Truth::Unknown,
+            Reason::NotProvenOver,
+            format!(
+                "several brokers held the lock, and it is not proven that this is over: {why}. Clients are led nowhere until it is"
+            ),
+        ),
+        (SplitBrain::Over, _) => verdict(
+            Truth::Unknown,
+            Reason::NotProvenOver,
+            "several brokers held the lock; now one does at most, which is looked at once more"
+                .to_owned(),
+        ),
+        (SplitBrain::Unknown(why), Lock::Disputed(_)) => {
+            verdict(Truth::Unknown, Reason::LockDisputed, why.clone())
+        }
+        (SplitBrain::Unknown(why), _) => verdict(Truth::Unknown, Reason::AgentSilent, why.clone()),
     }
 }
 

@@ -9,5 +9,6 @@ pub mod publish;
 pub mod reconcile;
 mod record;
 mod run;
+mod split_brain;
 
 pub use run::{Clusters, OperatorArgs, controller, main};

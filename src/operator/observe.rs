@@ -74,6 +74,7 @@ pub async fn observe<R: Reports>(
         children: live,
         pods,
         other_slices,
+        dispute: Vec::new(),
         disagreement_since,
     })
 }
@@ -138,16 +139,28 @@ async fn pods<R: Reports>(
     set: Option<&str>,
 ) -> Result<Vec<PodView>, RequestError> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.name.namespace);
-    let params = ListParams::default().labels(&selector_text(&cluster.name));
-    let list = request("list pods".to_owned(), api.list(&params)).await?;
-    let ours = list.items.iter().filter_map(|pod| Some((pod, maker(cluster, pod)?)));
-    let views = ours.map(async |(pod, maker)| {
+    let ours = list(&api, cluster).await?;
+    let views = ours.iter().map(async |(pod, maker)| {
         let view = view(reports, pod).await;
-        PodView { terminating: view.terminating || Some(maker) != set, ..view }
+        PodView { terminating: view.terminating || Some(maker.as_str()) != set, ..view }
     });
     let mut views = join_all(views).await;
     views.sort_by_key(|pod| (cluster.name.ordinal(&pod.name), pod.name.clone()));
     Ok(views)
+}
+
+/// The group's pods, each with the uid of the StatefulSet that made it.
+pub(super) async fn list(
+    api: &Api<Pod>,
+    cluster: &ValidCluster,
+) -> Result<Vec<(Pod, String)>, RequestError> {
+    let params = ListParams::default().labels(&selector_text(&cluster.name));
+    let list = request("list pods".to_owned(), api.list(&params)).await?;
+    let ours = list.items.into_iter().filter_map(|pod| {
+        let maker = maker(cluster, &pod)?.to_owned();
+        Some((pod, maker))
+    });
+    Ok(ours.collect())
 }
 
 /// The uid of the StatefulSet that made one of the group's pods; `None` for a pod that only borrowed

@@ -13,13 +13,16 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 
-use super::{carry_out::carry_out, listen::Listener, observe::observe, publish::publish};
+use super::{
+    carry_out::carry_out, listen::Listener, observe::observe, publish::publish,
+    split_brain::confirm,
+};
 use crate::{
     api::v1alpha1::BrokerCluster,
     clock,
     core::{
         credentials::with_credentials,
-        lock::Group,
+        lock::{Group, Lock, judge},
         observed::Observed,
         plan::{Plan, plan},
         status,
@@ -116,6 +119,9 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     };
     let mut observed = observe(&context.client, &context.reports, &cluster, None).await?;
     let cluster = with_credentials(cluster, &observed);
+    if let Lock::Disputed(_) = judge(&observed) {
+        observed.dispute = confirm(&context.reports, &observed.pods).await;
+    }
     observed.disagreement_since = context.disagreement(&cluster.uid, &observed, now);
     context.listener.passed(&cluster, &observed);
     let plan = plan(&cluster, &observed, &context.settings, now);
@@ -128,7 +134,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     context.metrics.cluster(
         &object.namespace().unwrap_or_default(),
         &object.name_any(),
-        &plan.findings.group,
+        &plan.findings,
     );
     outcome?;
     Ok(Action::requeue(look_again(&plan)))
@@ -150,7 +156,7 @@ fn jittered(duration: Duration) -> Duration {
 impl<R> Context<R> {
     /// Remembers since when the record has not named the proven master.
     fn disagreement(&self, uid: &str, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
-        let lock = crate::core::lock::judge(observed);
+        let lock = judge(observed);
         let agrees = match crate::core::lock::group(observed, &lock) {
             Group::Serving(master) => observed.record_leads_to(&master),
             Group::Dead | Group::InTransit(_) => true,

@@ -1,11 +1,12 @@
 //! Corrections of the promotion record: read, prove, write. The version that was read first makes
 //! the write void if anything was promoted since.
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use serde_json::Value;
 
-use super::observe;
+use super::{observe, split_brain::confirm};
 use crate::{
     clock,
     core::{
@@ -13,6 +14,7 @@ use crate::{
         plan::RecordStep,
         promotion::{self, Author, Claim, Next, RecordError},
         record::RecordView,
+        split_brain::{Mark, over},
         validate::ValidCluster,
     },
     kube_ext::{Children, RequestError, request},
@@ -39,6 +41,17 @@ pub(super) async fn correct<R: Reports>(
             }
             legible(cluster, promotion::without_endpoint(&record))
         }
+        RecordStep::Dispute => {
+            let claims = confirm(reports, &seen(pods, reports, cluster).await?).await;
+            let mark = Mark::new(&claims, &RecordView::read(&record), clock::now());
+            let proven = !claims.is_empty();
+            proven.then(|| legible(cluster, promotion::disputed(&record, &mark))).flatten()
+        }
+        RecordStep::Settle => {
+            let seen = seen(pods, reports, cluster).await?;
+            let settled = Mark::of(&record).is_none_or(|mark| over(&seen, &mark).is_ok());
+            settled.then(|| legible(cluster, promotion::undisputed(&record))).flatten()
+        }
         RecordStep::Repoint { pod, uid } => {
             let proven = proven(pods, reports, pod, uid).await?;
             proven.and_then(|view| repointed(cluster, &record, &view))
@@ -46,10 +59,44 @@ pub(super) async fn correct<R: Reports>(
     };
     let Some(corrected) = corrected else { return Ok(()) };
     tracing::warn!(cluster = %cluster.name, ?step, "correcting the promotion record");
-    match children.replace(Kind::EndpointSlice, &name, &corrected).await {
+    replace(children, &name, &corrected).await?;
+    if *step == RecordStep::Dispute {
+        empty_followers(children, cluster, &name).await?;
+    }
+    Ok(())
+}
+
+async fn replace(children: &Children, name: &str, slice: &Value) -> Result<(), RequestError> {
+    match children.replace(Kind::EndpointSlice, name, slice).await {
         Err(error) if error.is_conflict() || error.is_not_found() => Ok(()),
         other => other,
     }
+}
+
+/// The slice of the second family, on dual-stack clusters: the next promotion fills it again.
+async fn empty_followers(
+    children: &Children,
+    cluster: &ValidCluster,
+    record: &str,
+) -> Result<(), RequestError> {
+    for family in ["v4", "v6"] {
+        let name = format!("{record}-{family}");
+        let Some(slice) = children.get(Kind::EndpointSlice, &name).await? else { continue };
+        if let Some(empty) = legible(cluster, promotion::without_endpoint(&slice)) {
+            replace(children, &name, &empty).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The group's pods and what their agents say now.
+async fn seen<R: Reports>(
+    pods: &Api<Pod>,
+    reports: &R,
+    cluster: &ValidCluster,
+) -> Result<Vec<PodView>, RequestError> {
+    let list = observe::list(pods, cluster).await?;
+    Ok(join_all(list.iter().map(|(pod, _)| observe::view(reports, pod))).await)
 }
 
 async fn exists(pods: &Api<Pod>, name: Option<&str>, uid: &str) -> Result<bool, RequestError> {

@@ -1,5 +1,5 @@
 //! A small API server over plain HTTP: one namespace's `EndpointSlice`s with resource versions,
-//! conflicts and a watch, and an empty list of pods.
+//! conflicts and a watch, and a list of pods, which is empty but for those that a test adds.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -27,6 +27,7 @@ pub struct FakeApi {
 
 struct Shared {
     slices: Mutex<Slices>,
+    pods: Mutex<Vec<Value>>,
     changes: broadcast::Sender<Value>,
     frozen: watch::Sender<bool>,
 }
@@ -45,13 +46,14 @@ impl FakeApi {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             slices: Mutex::default(),
+            pods: Mutex::default(),
             changes: broadcast::channel(100).0,
             frozen: watch::channel(false).0,
         });
         let router = Router::new()
             .route(SLICES, get(list_or_watch))
             .route(&format!("{SLICES}/{{name}}"), get(read).put(replace).patch(apply))
-            .route("/api/v1/namespaces/shop/pods", get(async || Json(json!({"items": []}))))
+            .route("/api/v1/namespaces/shop/pods", get(pods))
             .with_state(Arc::clone(&shared));
         std::thread::spawn(move || {
             let runtime =
@@ -110,6 +112,19 @@ impl FakeApi {
         self.shared.put(&mut slices, &name, record);
     }
 
+    /// From now on there is a pod whose agent listens on this port.
+    pub fn add_pod(&self, name: &str, port: u16) {
+        self.shared.pods.lock().unwrap().push(json!({
+            "metadata": {"name": name, "uid": format!("uid-of-{name}")},
+            "spec": {"containers": [{"ports": [{"name": "tandem-agent", "containerPort": port}]}]},
+            "status": {"podIP": "127.0.0.1", "containerStatuses": [{"state": {"running": {}}}]},
+        }));
+    }
+
+    pub fn remove_pod(&self, name: &str) {
+        self.shared.pods.lock().unwrap().retain(|pod| pod["metadata"]["name"] != name);
+    }
+
     pub fn delete(&self) {
         let mut slices = self.shared.slices.lock().unwrap();
         let (_, record) = slices.by_name.pop_first().unwrap();
@@ -152,6 +167,11 @@ fn status(code: StatusCode, reason: &str) -> Response {
         "reason": reason, "code": code.as_u16(), "message": reason, "metadata": {},
     });
     (code, Json(body)).into_response()
+}
+
+async fn pods(State(shared): State<Arc<Shared>>) -> Response {
+    let items = shared.pods.lock().unwrap().clone();
+    Json(json!({"items": items})).into_response()
 }
 
 async fn read(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {

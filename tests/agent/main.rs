@@ -23,6 +23,7 @@ mod postgres;
 mod preflight;
 #[path = "../support/server.rs"]
 mod server;
+mod split_brain;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

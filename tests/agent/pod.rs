@@ -45,8 +45,8 @@ pub enum Fault {
 
 pub struct Group {
     name: String,
-    /// Before the directory, which it is in.
-    _mounted: Option<Mounted>,
+    /// Before the directory, which they are in.
+    _mounted: Vec<Mounted>,
     directory: TempDir,
     kubeconfig: PathBuf,
     /// Port of the database server, if the lock is there.
@@ -55,9 +55,12 @@ pub struct Group {
     unseen: bool,
     /// How the store is tried, and where each pod has it, if it is tried at all.
     tried: Option<(&'static str, Vec<PathBuf>)>,
+    /// Whether each pod has a store of its own under the volume's name.
+    apart: bool,
 }
 
 pub struct Pod {
+    name: String,
     process: RefCell<Child>,
     port: u16,
     lock: PathBuf,
@@ -73,12 +76,13 @@ impl Group {
         let name = name.to_owned();
         Self {
             name,
-            _mounted: None,
+            _mounted: Vec::new(),
             directory,
             kubeconfig,
             database: None,
             unseen: false,
             tried: None,
+            apart: false,
         }
     }
 
@@ -88,7 +92,25 @@ impl Group {
         let root = group.directory.path();
         fs::create_dir(root.join("behind")).unwrap();
         let mounted = Mounted::new(&root.join("behind"), &root.join("store"));
-        Self { _mounted: Some(mounted), ..group }
+        Self { _mounted: vec![mounted], ..group }
+    }
+
+    /// A group whose pods do not share a store.
+    pub fn on_two_stores(name: &str, api: &FakeApi) -> Self {
+        let group = Self { apart: true, ..Self::new(name, api) };
+        for ordinal in 0..2 {
+            fs::create_dir(group.store(ordinal)).unwrap();
+        }
+        group
+    }
+
+    /// A group whose pods share a store, and locks on it hold on one node only.
+    pub fn on_local_locks(name: &str, api: &FakeApi) -> Self {
+        let group = Self::on_two_stores(name, api);
+        let behind = group.directory.path().join("behind");
+        fs::create_dir(&behind).unwrap();
+        let mounted = [0, 1].map(|node| Mounted::new(&behind, &group.store(node)));
+        Self { _mounted: mounted.into(), ..group }
     }
 
     /// A group whose lock is in this database.
@@ -121,6 +143,7 @@ impl Group {
     fn store(&self, ordinal: u16) -> PathBuf {
         match &self.tried {
             Some((_, stores)) => stores[usize::from(ordinal)].clone(),
+            None if self.apart => self.directory.path().join(format!("store-{ordinal}")),
             None => self.directory.path().join("store"),
         }
     }
@@ -214,7 +237,7 @@ impl Group {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
-        Pod { process: RefCell::new(process), port, lock, marker }
+        Pod { name, process: RefCell::new(process), port, lock, marker }
     }
 }
 
@@ -285,6 +308,12 @@ impl Pod {
     pub fn report(&self) -> Report {
         let body = self.get("/v1/report").expect("the agent answers").1;
         serde_json::from_str(&body).unwrap()
+    }
+
+    /// Other agents find it by this API server.
+    pub fn join(self, api: &FakeApi) -> Self {
+        api.add_pod(&self.name, self.port);
+        self
     }
 
     pub fn ready(&self) -> bool {

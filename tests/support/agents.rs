@@ -62,7 +62,7 @@ impl Group {
             lock: LockReport { view, age_millis: 1 },
             greeting: if greets { GreetingView::Ok } else { GreetingView::Refused },
             child: runs.then(|| ChildReport {
-                instance: "one".into(),
+                instance: if self.restarted.contains(&broker.pod) { "two" } else { "one" }.into(),
                 pid: 7,
                 started: Timestamp::UNIX_EPOCH,
                 restarts: 0,

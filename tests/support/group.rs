@@ -1,7 +1,11 @@
 //! What Kubernetes and the nodes do, one small step per tick: the `StatefulSet`'s pods, their
 //! brokers, the lock, the agents' record, garbage collection.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use tandem::{
@@ -55,6 +59,8 @@ pub struct Group {
     pub lock: Option<String>,
     /// By pod name.
     pub says: BTreeMap<String, Says>,
+    /// Pods whose brokers were started again.
+    pub restarted: BTreeSet<String>,
     /// After so many answers all agents are silent.
     pub answers_left: Option<usize>,
     /// The highest epoch written, kept beside the store.
@@ -184,6 +190,10 @@ impl Group {
         let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
         let Some(slice) = store.get(&record).filter(|_| !self.agents_cut_off) else { return };
         let view = RecordView::read(&slice);
+        // It would ask the other agents; here the operator ends a dispute.
+        if view.disputed.is_some() {
+            return;
+        }
         if view.target.as_ref().and_then(|target| target.uid.as_ref()) == Some(&broker.uid)
             && view.endpoints == 1
         {

@@ -2,7 +2,7 @@
 
 use super::lock::{disarm_life, disarm_service};
 use super::state::{HandoverGate, Phase, Preparation, State, Waiting, Why};
-use super::wait::file_gate;
+use super::wait::{claim_gate, file_gate};
 use super::words::{Act, Child, ChildEvent, Deadline, LockKind, MAX_FAILURES};
 use crate::broker::report::{ExitReason, LockView};
 
@@ -10,6 +10,7 @@ pub(super) fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>
     match (event, state.child) {
         (ChildEvent::Started, Child::Spawning) => {
             state.child = Child::Running;
+            state.doubted = false;
             if state.needs_proof() {
                 acts.push(Act::Arm(Deadline::Proof));
             }
@@ -48,8 +49,9 @@ fn exited(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn gone(state: &mut State, acts: &mut Vec<Act>) {
+    let split = state.phase == Phase::Dying(ExitReason::SplitBrain);
     let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven, ExitReason::StorageUnproven];
-    let lost = doubts.map(Phase::Dying).contains(&state.phase);
+    let lost = split || doubts.map(Phase::Dying).contains(&state.phase);
     state.child = Child::Absent;
     state.lock = LockView::Unknown;
     if state.terminating {
@@ -67,6 +69,7 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
         file: file_gate(state.kind, lost),
         handover: HandoverGate::Shut,
         backing_off,
+        claims: claim_gate(state.kind, lost, split),
         preparation: Preparation::Due,
     });
 }

@@ -1,7 +1,7 @@
 //! What views of the lock mean for the broker.
 
-use super::state::{FreeLock, HandoverGate, Phase, State};
-use super::words::{Act, Child, Deadline, LockKind, LogSign};
+use super::state::{ClaimGate, FreeLock, HandoverGate, Phase, State};
+use super::words::{Act, Child, Deadline, LockKind, LogSign, Side};
 use crate::broker::report::{ExitReason, LockView};
 
 pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
@@ -12,6 +12,7 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     match view {
         LockView::Unknown => {}
         LockView::Mine(_) => {
+            state.doubted = false;
             if state.running() && matches!(state.phase, Phase::Starting { .. } | Phase::Standby(_))
             {
                 let over = [Deadline::Settle, Deadline::Take, Deadline::Health];
@@ -22,6 +23,7 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
         LockView::Other => {
             if let Phase::Waiting(waiting) = &mut state.phase {
                 waiting.handover = HandoverGate::Open;
+                waiting.claims = ClaimGate::Open;
             }
             if let Phase::Standby(free @ (FreeLock::Seen | FreeLock::Overdue)) = &mut state.phase {
                 *free = FreeLock::No;
@@ -79,6 +81,28 @@ pub(super) fn on_proof_deadline(state: &mut State, acts: &mut Vec<Act>) {
     };
     if state.may_write() {
         kill(state, reason, acts);
+    }
+}
+
+/// Other brokers hold the lock too. The one that stays must prove it by a look that follows.
+pub(super) fn on_disputed(state: &mut State, side: Side, acts: &mut Vec<Act>) {
+    if !state.may_write() {
+        return;
+    }
+    match side {
+        Side::Yields => kill(state, ExitReason::SplitBrain, acts),
+        Side::Stays if state.doubted => {}
+        Side::Stays => {
+            state.doubted = true;
+            state.lock = LockView::Unknown;
+            acts.push(Act::Arm(Deadline::Doubt));
+        }
+    }
+}
+
+pub(super) fn on_doubt_deadline(state: &mut State, acts: &mut Vec<Act>) {
+    if state.doubted && state.may_write() {
+        kill(state, ExitReason::SplitBrain, acts);
     }
 }
 

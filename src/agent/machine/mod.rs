@@ -20,6 +20,10 @@
 //!   - after any end of a broker: another holder is seen, or `poll + keep-alive + 1 s` have passed,
 //!     or the pod is proven to be alone. It must not race the standby for the lock or the CPU;
 //!   - after the second end in a row: the back-off has passed;
+//!   - files, leases: after a lost lock and after a split brain, another holder is seen, or the other
+//!     pods' agents say that their brokers hold nothing (one that does not answer does not count,
+//!     unless the record is disputed). A broker elsewhere that holds what this node sees free would be
+//!     joined by a second one. Log: after a split brain only, because nothing else is seen of its lock;
 //!   - the pod was not told to end.
 //! * **Stop** (polite): the pod was told to end, and the broker runs.
 //! * **Kill**, only for one of these:
@@ -36,6 +40,8 @@
 //!     since (a node that thaws must not judge by the time it slept);
 //!   - as a standby it leaves a free lock alone for longer than `hangTimeout`, poll and keep-alive
 //!     together: nobody else would end a frozen standby, and without it nobody takes over;
+//!   - the record says that several brokers hold the lock, this child among them, and that it is the one
+//!     to yield; or that it stays, and within 2 s no look has found the lock its own;
 //!   - a polite stop lasted longer than its grace.
 //!
 //!   Never for slowness before the first greeting, and never because one probe gave no answer:
@@ -65,10 +71,10 @@ mod wait;
 mod words;
 
 pub use state::State;
-use state::{FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
+use state::{ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
-    Act, Child, ChildEvent, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
-    PreparationView, RecordView,
+    Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
+    PreparationView, RecordView, Side,
 };
 
 /// So many failed greetings in a row are needed before a broker counts as hung.
@@ -95,6 +101,8 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
                 waiting.handover = HandoverGate::Open;
             }
         }
+        Input::Claims(claims) => wait::on_claims(&mut state, claims, &mut acts),
+        Input::Disputed(side) => lock::on_disputed(&mut state, side, &mut acts),
         Input::Record(view) => on_record(&mut state, view, &mut acts),
         Input::Promoted => on_promoted(&mut state),
         Input::Emptied => life::on_led(&mut state, &mut acts),
@@ -196,6 +204,10 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         {
             waiting.preparation = Preparation::Due;
         }
+        (Deadline::Claims, Phase::Waiting(waiting)) if waiting.claims == ClaimGate::Shut => {
+            waiting.claims = ClaimGate::Due;
+        }
+        (Deadline::Doubt, _) => lock::on_doubt_deadline(state, acts),
         (Deadline::Release, _) => life::on_released(state, acts),
         (Deadline::Record, Phase::Ending { led: false }) => acts.push(Act::EmptyRecord),
         (Deadline::Linger | Deadline::Exit, _) => life::on_led(state, acts),

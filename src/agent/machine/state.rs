@@ -20,6 +20,8 @@ pub struct State {
     pub(super) claimed: bool,
     /// Whether the release of a dead child's lease is under way.
     pub(super) releasing: bool,
+    /// Whether other brokers hold the lock too, and no look since has found it ours.
+    pub(super) doubted: bool,
     pub(super) terminating: bool,
 }
 
@@ -56,6 +58,7 @@ pub(super) struct Waiting {
     pub(super) file: FileGate,
     pub(super) handover: HandoverGate,
     pub(super) backing_off: bool,
+    pub(super) claims: ClaimGate,
     pub(super) preparation: Preparation,
 }
 
@@ -80,6 +83,17 @@ pub(super) enum FileGate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum HandoverGate {
     Open,
+    Shut,
+}
+
+/// Whether other pods' brokers were found to hold no lock that this node does not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum ClaimGate {
+    Open,
+    /// To be asked, once what is above is settled.
+    Due,
+    Asked,
+    /// One does hold it; [`super::Deadline::Claims`] runs.
     Shut,
 }
 
@@ -127,6 +141,7 @@ impl Default for State {
                 file: FileGate::Unseen,
                 handover: HandoverGate::Open,
                 backing_off: false,
+                claims: ClaimGate::Open,
                 preparation: Preparation::Asked,
             }),
             child: Child::Absent,
@@ -135,6 +150,7 @@ impl Default for State {
             recorded: false,
             claimed: false,
             releasing: false,
+            doubted: false,
             terminating: false,
         }
     }
@@ -165,7 +181,10 @@ impl State {
             Phase::SteppingDown { .. } => AgentState::SteppingDown,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
             Phase::Dying(
-                ExitReason::LockLost | ExitReason::LeaseUnproven | ExitReason::StorageUnproven,
+                ExitReason::LockLost
+                | ExitReason::LeaseUnproven
+                | ExitReason::StorageUnproven
+                | ExitReason::SplitBrain,
             ) => AgentState::Fenced,
             Phase::Dying(_) => AgentState::Backoff,
             Phase::Ending { .. } | Phase::Stopped => AgentState::Stopped,

@@ -48,8 +48,8 @@ fn unproven(kind: LockKind) -> Option<ExitReason> {
     }
 }
 
-/// The inputs, one after the other; what is to be prepared is ready, and a release succeeds. Leaves out
-/// that, and proofs.
+/// The inputs, one after the other; what is to be prepared is ready, a release succeeds, and no other pod
+/// claims the lock. Leaves out that, and proofs.
 fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
     let mut all = Vec::new();
     let mut left: std::collections::VecDeque<_> = inputs.iter().copied().collect();
@@ -62,9 +62,14 @@ fn run(mut state: State, inputs: &[Input]) -> (State, Vec<Act>) {
         if acts.contains(&Act::Prepare) {
             left.push_front(Input::Prepared(PreparationView::Ready));
         }
+        if acts.contains(&Act::AskClaims) {
+            left.push_front(Input::Claims(Claims::None));
+        }
         all.extend(acts);
     }
-    all.retain(|&act| !is_of_leases(act) && !is_of_preparation(act) && !is_of_proofs(act));
+    all.retain(|&act| {
+        !is_of_leases(act) && !is_of_preparation(act) && !is_of_proofs(act) && act != Act::AskClaims
+    });
     (state, all)
 }
 
@@ -520,6 +525,8 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Proof),
         Just(Deadline::Prepare),
         Just(Deadline::Release),
+        Just(Deadline::Claims),
+        Just(Deadline::Doubt),
     ]
 }
 
@@ -545,6 +552,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => select(vec![RecordView::Ours, RecordView::Newer, RecordView::Astray])
             .prop_map(Input::Record),
         2 => select(vec![READY, READY, REFUSED]),
+        2 => select(vec![Claims::None, Claims::Some]).prop_map(Input::Claims),
+        1 => select(vec![Side::Stays, Side::Yields]).prop_map(Input::Disputed),
         1 => Just(Input::Released),
         1 => Just(Input::Promoted),
         1 => Just(Input::Emptied),
@@ -663,7 +672,10 @@ proptest! {
             if !kills(&acts).is_empty() && !seen.ever_mine {
                 let reason = matches!(
                     input,
-                    Input::Log(LogSign::LockLost) | FREE | Input::DeadlinePassed(Deadline::Proof)
+                    Input::Log(LogSign::LockLost)
+                        | FREE
+                        | Input::DeadlinePassed(Deadline::Proof | Deadline::Doubt)
+                        | Input::Disputed(_)
                 );
                 prop_assert!(reason, "{input:?}");
             }
@@ -769,6 +781,8 @@ proptest! {
                 passed(Deadline::Handover),
                 passed(Deadline::Backoff(1)),
                 passed(Deadline::Release),
+                passed(Deadline::Claims),
+                Input::Claims(Claims::None),
                 passed(Deadline::Prepare),
                 READY,
             ];
@@ -870,3 +884,6 @@ proptest! {
         }
     }
 }
+
+#[path = "split_brain_tests.rs"]
+mod split_brain;

@@ -1,7 +1,7 @@
 //! What a start waits for.
 
-use super::state::{FileGate, HandoverGate, Phase, Preparation, State};
-use super::words::{Act, Child, Deadline, LockKind, PreparationView};
+use super::state::{ClaimGate, FileGate, HandoverGate, Phase, Preparation, State};
+use super::words::{Act, Child, Claims, Deadline, LockKind, PreparationView};
 use crate::broker::report::LockView;
 use crate::lock::FileView;
 
@@ -34,6 +34,19 @@ pub(super) fn on_prepared(state: &mut State, view: PreparationView, acts: &mut V
     }
 }
 
+pub(super) fn on_claims(state: &mut State, claims: Claims, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    if waiting.claims == ClaimGate::Asked {
+        waiting.claims = match claims {
+            Claims::None => ClaimGate::Open,
+            Claims::Some => {
+                acts.push(Act::Arm(Deadline::Claims));
+                ClaimGate::Shut
+            }
+        };
+    }
+}
+
 /// Prepares the start, or starts, once everything before it is settled.
 pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
     let free = state.child == Child::Absent && !state.releasing && !state.terminating;
@@ -43,6 +56,15 @@ pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
         && !waiting.backing_off;
     if !settled || !free {
         return;
+    }
+    match waiting.claims {
+        ClaimGate::Open => {}
+        ClaimGate::Asked | ClaimGate::Shut => return,
+        ClaimGate::Due => {
+            waiting.claims = ClaimGate::Asked;
+            acts.push(Act::AskClaims);
+            return;
+        }
     }
     match waiting.preparation {
         Preparation::Due => {
@@ -66,5 +88,15 @@ pub(super) fn file_gate(kind: LockKind, lost: bool) -> FileGate {
         LockKind::File if lost => FileGate::Unseen,
         // A lease that was lost is given back, or runs out: nobody gets it from its traces.
         LockKind::File | LockKind::Lease | LockKind::Log => FileGate::Open,
+    }
+}
+
+/// What is to be heard of the other pods before a start.
+pub(super) fn claim_gate(kind: LockKind, lost: bool, split: bool) -> ClaimGate {
+    match kind {
+        LockKind::File | LockKind::Lease if lost => ClaimGate::Due,
+        // Its agent never sees another holder, which a standby always has.
+        LockKind::Log if split => ClaimGate::Due,
+        LockKind::File | LockKind::Lease | LockKind::Log => ClaimGate::Open,
     }
 }

@@ -53,6 +53,10 @@ pub enum Input {
     Released,
     /// The API server was asked for other pods of the group.
     Peers(Peers),
+    /// The answer to [`Act::AskClaims`].
+    Claims(Claims),
+    /// The record says that this child and others hold the lock at the same time.
+    Disputed(Side),
     /// The record was seen.
     Record(RecordView),
     /// The promotion is written.
@@ -109,6 +113,24 @@ pub enum Peers {
     Unknown,
 }
 
+/// What the other pods' agents say of the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Claims {
+    /// None of those that answer says that its broker holds it.
+    None,
+    /// One does. While the record is disputed, also one that does not answer.
+    Some,
+}
+
+/// What is asked of one of several brokers that hold the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// It goes on if it proves its lock afresh.
+    Stays,
+    /// It ends.
+    Yields,
+}
+
 /// The promotion record, in relation to this agent's child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordView {
@@ -148,6 +170,11 @@ pub enum Deadline {
     Proof,
     /// 2 s after a refused preparation: it is tried again.
     Prepare,
+    /// 2 s after other pods were found to claim the lock: they are asked again.
+    Claims,
+    /// 2 s after the record said that several brokers hold the lock: a fresh look has found it ours by
+    /// then, or it is not proven.
+    Doubt,
     /// 2 s after the child's end: neither start nor exit waits any longer for the lease's release. It
     /// runs out by itself.
     Release,
@@ -174,6 +201,8 @@ pub enum Act {
     Release,
     /// Ask the API server for other pods of the group.
     AskPeers,
+    /// Ask the other pods' agents whether their brokers hold the lock.
+    AskClaims,
     /// Start a deadline, or start it again.
     Arm(Deadline),
     /// Forget a deadline.
