@@ -4,7 +4,7 @@
 pub mod bench;
 pub mod client;
 pub mod group;
-mod http;
+pub mod http;
 pub mod lab;
 pub mod objects;
 pub mod pods;

@@ -14,6 +14,7 @@ mod policy;
 mod preflight;
 mod record;
 mod rollout;
+mod split_brain;
 mod storage;
 
 use std::{
@@ -71,6 +72,9 @@ const SCENARIOS: [(&str, Company, Run); 22] = [
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
     ("messages_survive_their_cluster", Company::Beside, |lab| {
         lifecycle::recreated(lab).boxed_local()
+    }),
+    ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
+        split_brain::two_stores(lab).boxed_local()
     }),
     ("operator_killed_while_clusters_come_and_go", Company::Alone, |lab| {
         lifecycle::operator_killed(lab).boxed_local()
