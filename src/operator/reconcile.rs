@@ -13,12 +13,18 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 
-use super::{carry_out::carry_out, listen::Listener, observe::observe, publish::publish};
+use super::{
+    carry_out::carry_out,
+    listen::Listener,
+    observe::observe,
+    publish::{announce, publish},
+};
 use crate::{
     api::v1alpha1::BrokerCluster,
     clock,
     core::{
         credentials::with_credentials,
+        events,
         lock::Group,
         observed::Observed,
         plan::{Plan, plan},
@@ -131,6 +137,9 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         &plan.findings.group,
     );
     outcome?;
+    if let Some(occurrence) = plan.step.as_ref().and_then(events::of_step) {
+        announce(&context.recorder, object, occurrence).await;
+    }
     Ok(Action::requeue(look_again(&plan)))
 }
 
