@@ -21,7 +21,7 @@ const KILLED: &str = "the broker is killed: StorageUnproven";
 const NEVER: Duration = Duration::from_mins(10);
 
 /// The one of two pods that is the master, and the other one.
-pub fn master_first<'a>(mut pods: [Pod<'a>; 2]) -> [Pod<'a>; 2] {
+pub fn master_first(mut pods: [Pod<'_>; 2]) -> [Pod<'_>; 2] {
     let mut is_master = false;
     until("a master", LATE, || {
         let states = pods.each_mut().map(|pod| pod.report().state);
