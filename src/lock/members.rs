@@ -79,8 +79,8 @@ pub struct Beaten {
 pub struct BeatFailure {
     /// What is wrong.
     pub problem: StoreProblem,
-    /// The beats before went through a locked descriptor, and this one was refused: the server has
-    /// forgotten this client, and with it every lock that it had.
+    /// The beats before went through a locked descriptor, and a write through it was refused: the
+    /// server has forgotten this client, and with it every lock that it had.
     pub lost: bool,
 }
 
@@ -126,15 +126,24 @@ impl Member {
     /// Beats once, and goes on with what is under way.
     pub fn beat(&mut self) -> Result<Beaten, BeatFailure> {
         let locked = self.file.is_some();
-        let outcome = self.try_beat();
+        let prepared = self.prepare();
+        // Written also when something else went wrong: only this tells of the lock.
+        let written = if locked || prepared.is_ok() { self.write_own() } else { Ok(false) };
+        let lost = locked && written.is_err();
+        let outcome = written.and_then(|full| self.told(prepared?, full));
         outcome.map_err(|error| {
-            // A new lock is taken before the next beat: the one before is not to be trusted.
-            self.file = None;
-            BeatFailure { problem: self.explain(&error), lost: locked }
+            // A new lock is taken before the next beat: the one before is not to be trusted, or its
+            // directory is gone.
+            let gone = matches!(self.identity.directory.try_exists(), Ok(false));
+            if lost || !locked || gone {
+                self.file = None;
+            }
+            BeatFailure { problem: self.explain(&error), lost }
         })
     }
 
-    fn try_beat(&mut self) -> io::Result<Beaten> {
+    /// All but the beat itself.
+    fn prepare(&mut self) -> io::Result<Duration> {
         if self.file.is_none() {
             fs::create_dir_all(&self.identity.directory)?;
             self.file = Some(self.open_own()?);
@@ -155,8 +164,7 @@ impl Member {
         self.beat.count += 1;
         self.beat.ask = wants.ask;
         self.beat.done.clone_from(&self.subject.done);
-        let full = self.write_own()?;
-        self.told(now, full)
+        Ok(now)
     }
 
     fn told(&mut self, now: Duration, full: bool) -> io::Result<Beaten> {
@@ -360,3 +368,7 @@ fn remembers(path: &Path, mount: &Mount) -> bool {
     let known = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Mount>(&text).ok());
     known.is_some_and(|known| known.is_like(mount))
 }
+
+#[cfg(test)]
+#[path = "members_tests.rs"]
+mod tests;
