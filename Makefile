@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint test test-full test-nfs bench demo demo-down
+.PHONY: help generate check chart-lint simulate test test-full test-nfs bench demo demo-down
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,11 @@ chart-lint: ## Lint the chart and render it with everything switched on.
 	$(TANDEM_HELM) template tandem charts/tandem --namespace tandem-system --set replicas=3 \
 		--set watchNamespace=shop --set podDisruptionBudget.enabled=true \
 		--set networkPolicy.enabled=true > /dev/null
+
+# A seed that fails prints what happened, and how to see it again.
+simulate: ## Bad days in virtual time, one for each seed: SEEDS=<count> FIRST_SEED=<n>.
+	SEEDS=$(or $(SEEDS),100000) FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --package tandem-safety \
+		--test simulation -- --nocapture no_seed_breaks_the_group
 
 test: ## All kinds of tests, end to end included; needs root and Linux, at most 55 minutes from cold.
 	tests/stages.sh
