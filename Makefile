@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint simulate test test-full test-nfs bench demo demo-down
+.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench demo demo-down
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ test-full: ## As test, with repetitions and the whole matrix.
 test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 10 minutes.
 	cargo build --release --bin tandem
 	cargo test --workspace --test nfs -- --test-threads 4 --nocapture
+
+SECONDS ?= 1800
+soak: ## Random faults, half an hour of them: SECONDS=... SEED=... (one that failed, say); root and Linux.
+	cargo build --release --bin tandem
+	cargo build --workspace --bins
+	target/x86_64-unknown-linux-gnu/debug/soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: ## Failover times against three baselines, and the footprint, into target/bench; root and Linux, 75 minutes.
 	cargo build --profile dist --bin tandem
