@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint test test-full test-nfs bench demo demo-down
+.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench demo demo-down
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -25,6 +25,11 @@ chart-lint: ## Lint the chart and render it with everything switched on.
 		--set watchNamespace=shop --set podDisruptionBudget.enabled=true \
 		--set networkPolicy.enabled=true > /dev/null
 
+# A seed that fails prints what happened, and how to see it again.
+simulate: ## Bad days in virtual time, one for each seed: SEEDS=<count> FIRST_SEED=<n>.
+	SEEDS=$(or $(SEEDS),100000) FIRST_SEED=$(or $(FIRST_SEED),1) cargo test --package tandem-safety \
+		--test simulation -- --nocapture no_seed_breaks_the_group
+
 test: ## All kinds of tests, end to end included; needs root and Linux, at most 55 minutes from cold.
 	tests/stages.sh
 
@@ -32,9 +37,15 @@ test-full: ## As test, with repetitions and the whole matrix.
 	tests/stages.sh full
 
 # Most of the time is waiting for leases, so tests run side by side also on few processors.
-test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 6 minutes.
+test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 10 minutes.
 	cargo build --release --bin tandem
 	cargo test --workspace --test nfs -- --test-threads 4 --nocapture
+
+SECONDS ?= 1800
+soak: ## Random faults, half an hour of them: SECONDS=... SEED=... (one that failed, say); root and Linux.
+	cargo build --release --bin tandem
+	cargo build --workspace --bins
+	target/x86_64-unknown-linux-gnu/debug/soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 bench: ## Failover times against three baselines, and the footprint, into target/bench; root and Linux, 75 minutes.
 	cargo build --profile dist --bin tandem

@@ -39,5 +39,6 @@ stage "PostgreSQL and MariaDB" cargo test --workspace --test database
 stage "agents on PostgreSQL and on FUSE" \
   cargo test --workspace --test agent -- --ignored database:: network:: preflight:: split_brain::
 stage "end to end" cargo test --workspace --test e2e
+stage "random faults for three minutes" "$target/debug/soak" --seconds 180
 [ -z "${TANDEM_FULL:-}" ] ||
   stage "NFS clients in emulated machines" cargo test --workspace --test nfs -- --test-threads 4 --nocapture

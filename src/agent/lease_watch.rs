@@ -10,7 +10,7 @@ use crate::agent::machine::LogSign;
 use crate::broker::report::{DatabaseProblem, Evidence, LockView};
 use crate::core::promotion::Pod;
 use crate::database::Database;
-use crate::lock::lease::{Row, judge, proven_for};
+use crate::lock::lease::{Row, proven_for, seen};
 use crate::lock::track::{Life, Verdict};
 
 /// A broker that takes a free lock says so within this after its first try.
@@ -90,20 +90,13 @@ impl Lease {
 
     fn judge(&self, life: Life, started: Instant, row: &Row) -> Look {
         let ours = life.pid.map(|_| self.holders.id(life.nonce));
-        let mut view = judge(row, ours.as_deref());
-        if ours.is_none() && view == LockView::Other && self.is_of_this_pod(row) {
-            // Of a dead broker, and not given back yet: nobody has taken over, and its sessions may
-            // still live.
-            view = LockView::Unknown;
-        }
-        // Given back, it would bear no name.
-        let ran_out = ours.is_some() && row.holder == ours && view == LockView::Free;
-        let seen = LeaseSeen {
+        let (view, ran_out) = seen(row, ours.as_deref(), self.is_of_this_pod(row));
+        let lease = LeaseSeen {
             proven_until: ours.as_deref().map(|ours| started + proven_for(row, ours, self.length)),
             clock_offset_millis: row.clock_offset_millis,
             repaired: row.repaired,
         };
-        Look { verdict: verdict(view, ran_out), error: None, lease: Some(Ok(seen)) }
+        Look { verdict: verdict(view, ran_out), error: None, lease: Some(Ok(lease)) }
     }
 }
 

@@ -13,7 +13,8 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::lock::file::FileLock;
-use crate::lock::members::{BeatFailure, Beaten, Identity, Member, hold_for_ever};
+use crate::lock::members::{BeatFailure, Beaten, Identity, Member};
+use crate::lock::scratch::hold_for_ever;
 use crate::lock::{Observation, Probe as _, floor};
 
 /// Arguments of the helper process; written by the agent only.

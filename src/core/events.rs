@@ -1,5 +1,6 @@
 //! Which Events a change of the status is worth.
 
+use super::rollout::{Manner, Victim};
 use crate::api::{
     conditions::{Reason, Truth, Type},
     v1alpha1::BrokerClusterStatus,
@@ -32,6 +33,8 @@ pub enum EventReason {
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
+    /// A pod of a lost node was deleted by force, to be made anew elsewhere.
+    LostPodDeleted,
     /// What is wrong with the storage or its lock: the reason of the condition.
     Lock(Reason),
     /// The storage works again.
@@ -53,6 +56,7 @@ impl EventReason {
             | Self::UpdateStarted
             | Self::UpdateFinished
             | Self::UpdateStuck
+            | Self::LostPodDeleted
             | Self::StorageRecovered => format!("{self:?}"),
         }
     }
@@ -67,6 +71,18 @@ pub struct Occurrence {
     pub warning: bool,
     /// For people.
     pub note: String,
+}
+
+/// What a step is worth that no status tells of.
+pub fn of_step(step: &Victim) -> Option<Occurrence> {
+    match step.manner {
+        Manner::Graceful => None,
+        Manner::Force => Some(Occurrence {
+            reason: EventReason::LostPodDeleted,
+            warning: true,
+            note: format!("{} was deleted by force: {}", step.pod, step.why),
+        }),
+    }
 }
 
 /// What happened between two statuses.

@@ -5,7 +5,7 @@ use crate::{
         AgentState, DatabaseNote, DatabaseProblem, GreetingView, LockReport, LockView, Report,
     },
     core::{
-        observed::{ContainerView, ReportView},
+        observed::{ContainerView, NodeView, ReportView},
         validate::validate,
     },
 };
@@ -47,6 +47,7 @@ pub(in crate::core) fn pod(name: &str, database: Option<DatabaseReport>) -> PodV
         config_map: None,
         container: ContainerView::Running,
         report: ReportView::Fresh(Box::new(report)),
+        node_state: NodeView::Unknown,
     }
 }
 

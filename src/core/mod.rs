@@ -6,6 +6,7 @@ pub mod database;
 pub mod events;
 pub mod lock;
 mod lock_verdict;
+pub mod lost;
 pub mod observed;
 pub mod plan;
 pub mod promotion;

@@ -74,6 +74,27 @@ pub struct PodView {
     pub container: ContainerView,
     /// What its agent said in this pass.
     pub report: ReportView,
+    /// Its node; looked at only when its agent did not answer.
+    pub node_state: NodeView,
+}
+
+/// A node, as far as a silent pod makes it of interest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NodeView {
+    /// Not looked at, or not to be told.
+    #[default]
+    Unknown,
+    /// It is ready.
+    Ready,
+    /// It has not been since then.
+    NotReady {
+        /// When that began, by the API server's clock.
+        since: Timestamp,
+    },
+    /// Somebody has marked it with the taint `node.kubernetes.io/out-of-service`: it is certainly off.
+    OutOfService,
+    /// There is no such node.
+    Gone,
 }
 
 /// The broker's container as the kubelet last said.

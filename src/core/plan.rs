@@ -9,8 +9,9 @@ use super::{
     changes::{changed, pinned},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
+    lost::{self, Loss},
     observed::{Observed, PodView},
-    rollout::{self, Rollout, Victim},
+    rollout::{self, Manner, Rollout, Victim},
     split_brain::{self, Claim, SplitBrain},
     validate::ValidCluster,
 };
@@ -67,6 +68,8 @@ pub struct Findings {
     pub rollout: Rollout,
     /// Objects of somebody else that bear a child's name.
     pub foreign: Vec<(Kind, String)>,
+    /// Pods of lost nodes, and what becomes of them.
+    pub losses: Vec<(String, String)>,
 }
 
 /// A correction of the promotion record by the operator.
@@ -119,14 +122,12 @@ pub fn plan(
     let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
     let record = record_step(observed, &split_brain, &group, now);
     let look_again = if disputed { SOON } else { look_again(cluster, observed, &rollout, &group) };
-    let step = match &rollout {
-        Rollout::Replace(victim) if !hands_off && !disputed => Some(victim.clone()),
-        Rollout::Replace(_)
-        | Rollout::Done
-        | Rollout::Moving(_)
-        | Rollout::Waiting(_)
-        | Rollout::Stuck(_) => None,
+    let (losses, lost) = losses(cluster, observed, &group, now);
+    let replaced = match &rollout {
+        Rollout::Replace(victim) => Some(victim.clone()),
+        Rollout::Done | Rollout::Moving(_) | Rollout::Waiting(_) | Rollout::Stuck(_) => None,
     };
+    let step = lost.or(replaced).filter(|_| !hands_off && !disputed);
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
         apply: if hands_off {
@@ -140,9 +141,35 @@ pub fn plan(
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record: if hands_off { None } else { record },
         step,
-        findings: Findings { lock, split_brain, group, rollout, foreign },
+        findings: Findings { lock, split_brain, group, rollout, foreign, losses },
         look_again,
     }
+}
+
+/// Pods of lost nodes with what becomes of them, and the one that is to be deleted by force.
+fn losses(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    group: &Group,
+    now: Timestamp,
+) -> (Vec<(String, String)>, Option<Victim>) {
+    let (mut told, mut victim) = (Vec::new(), None);
+    for pod in &observed.pods {
+        match lost::judge(cluster, observed, group, pod, now) {
+            Loss::None => {}
+            Loss::Waits(why) => told.push((pod.name.clone(), why)),
+            Loss::Delete(why) => {
+                told.push((pod.name.clone(), format!("{why}; it is deleted by force")));
+                victim.get_or_insert_with(|| Victim {
+                    pod: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                    why,
+                    manner: Manner::Force,
+                });
+            }
+        }
+    }
+    (told, victim)
 }
 
 fn look_again(

@@ -12,7 +12,7 @@ use crate::{
     },
     core::{
         changes::covers,
-        observed::{ClaimView, ContainerView, ReportView},
+        observed::{ClaimView, ContainerView, NodeView, ReportView},
         validate::validate,
     },
 };
@@ -71,6 +71,7 @@ fn pod(name: &str, revision: &str, container: ContainerView, report: ReportView)
         config_map: None,
         container,
         report,
+        node_state: NodeView::Unknown,
     }
 }
 

@@ -42,6 +42,17 @@ pub struct Victim {
     pub uid: String,
     /// Why.
     pub why: String,
+    /// How.
+    pub manner: Manner,
+}
+
+/// How a pod is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Its broker is stopped, as its grace period allows.
+    Graceful,
+    /// Its object goes at once; whatever is left of the pod is on a lost node. See [`super::lost`].
+    Force,
 }
 
 /// Whether the StatefulSet may be given a template of another revision. A StatefulSet makes *any*
@@ -218,5 +229,6 @@ pub fn describe(pod: &PodView) -> String {
 }
 
 fn replace(pod: &PodView, why: &str) -> Rollout {
-    Rollout::Replace(Victim { pod: pod.name.clone(), uid: pod.uid.clone(), why: why.to_owned() })
+    let (pod, uid) = (pod.name.clone(), pod.uid.clone());
+    Rollout::Replace(Victim { pod, uid, why: why.to_owned(), manner: Manner::Graceful })
 }

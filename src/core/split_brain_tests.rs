@@ -172,6 +172,7 @@ fn pod(number: u8, view: LockView, instance: Option<&str>) -> PodView {
         config_map: None,
         container: ContainerView::Running,
         report: ReportView::Fresh(Box::new(report)),
+        node_state: crate::core::observed::NodeView::Unknown,
     }
 }
 

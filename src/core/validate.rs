@@ -226,7 +226,7 @@ fn revision(spec: &BrokerClusterSpec) -> String {
         "lock": volume.map(|volume| lock_shape(&volume.lock)),
         "listeners": spec.listeners,
         "auth": spec.auth,
-        "failover": spec.failover,
+        "failover": {"hangTimeout": spec.failover.hang_timeout},
         "pod": spec.pod,
     });
     // Only where there is one: other pods keep the revision that they have.

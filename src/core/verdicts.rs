@@ -101,7 +101,7 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
         (_, Lock::Unknown(why)) => verdict(
             Truth::Unknown,
             Reason::LockUnknown,
-            format!("it cannot be told who holds the lock: {why}"),
+            format!("it cannot be told who holds the lock: {why}{}", lost(findings)),
         ),
     }
 }
@@ -143,6 +143,13 @@ fn split_brain(findings: &Findings) -> Verdict {
     }
 }
 
+/// What becomes of pods of lost nodes, after another sentence.
+fn lost(findings: &Findings) -> String {
+    let told: Vec<String> =
+        findings.losses.iter().map(|(pod, why)| format!("; {pod}: {why}")).collect();
+    told.concat()
+}
+
 fn no_master(observed: &Observed) -> String {
     if observed.pods.is_empty() {
         return "no pod exists yet".to_owned();
@@ -175,7 +182,11 @@ fn standby_ready(cluster: &ValidCluster, observed: &Observed, findings: &Finding
         .pods
         .iter()
         .filter(|pod| !pod.waits() && Some(&pod.name) != holder)
-        .map(|pod| format!("{}: {}", pod.name, describe(pod)))
+        .map(|pod| {
+            let loss = findings.losses.iter().find(|(name, _)| *name == pod.name);
+            let loss = loss.map(|(_, why)| format!(" ({why})")).unwrap_or_default();
+            format!("{}: {}{loss}", pod.name, describe(pod))
+        })
         .collect();
     let message = format!("{waiting} of {wanted} wait for the lock; {}", idle.join("; "));
     Verdict::new(Type::StandbyReady, false, Reason::StandbyMissing, message.trim_end_matches("; "))

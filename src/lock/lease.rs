@@ -41,6 +41,21 @@ pub fn judge(row: &Row, ours: Option<&str>) -> LockView {
     }
 }
 
+/// What a look means for the agent's machine: who holds the lease, and whether the lease of our broker
+/// ran out without having been given back. `ours` is our running broker's holder id, `of_this_pod`
+/// whether the row bears one of this pod's.
+pub fn seen(row: &Row, ours: Option<&str>, of_this_pod: bool) -> (LockView, bool) {
+    let view = judge(row, ours);
+    // Given back, it would bear no name.
+    let ran_out = ours.is_some() && row.holder.as_deref() == ours && view == LockView::Free;
+    if ours.is_none() && view == LockView::Other && of_this_pod {
+        // Of a dead broker, and not given back yet: nobody has taken over, and its sessions may
+        // still live.
+        return (LockView::Unknown, false);
+    }
+    (view, ran_out)
+}
+
 /// How long after the *start* of the look that found `row` it is certain that nobody else than our
 /// broker `ours` is the master, if that broker runs.
 ///

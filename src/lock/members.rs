@@ -12,26 +12,25 @@
 //! even the client's own table of locks tell of a lock long after it was given away (decision 10).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, FileTimes, OpenOptions};
-use std::io::{self, BufRead as _, BufReader};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::broker::report::{PeerReport, StoreProblem, StoreProblemKind, TrialReport};
 use crate::clock;
-use crate::lock::file::{holder, is_refused};
+use crate::lock::file::holder;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
-use crate::lock::trial::{Ask, Attempt, Beat, Deed, Finding, Peers, Seen, Subject, Tester};
+use crate::lock::scratch::{attempt, create, hold, lock};
+use crate::lock::trial::{Ask, Beat, Deed, Finding, Peers, Seen, Subject, Tester};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
 const BEAT_BYTES: usize = 1024;
@@ -80,8 +79,8 @@ pub struct Beaten {
 pub struct BeatFailure {
     /// What is wrong.
     pub problem: StoreProblem,
-    /// The beats before went through a locked descriptor, and this one was refused: the server has
-    /// forgotten this client, and with it every lock that it had.
+    /// The beats before went through a locked descriptor, and a write through it was refused: the
+    /// server has forgotten this client, and with it every lock that it had.
     pub lost: bool,
 }
 
@@ -127,15 +126,24 @@ impl Member {
     /// Beats once, and goes on with what is under way.
     pub fn beat(&mut self) -> Result<Beaten, BeatFailure> {
         let locked = self.file.is_some();
-        let outcome = self.try_beat();
+        let prepared = self.prepare();
+        // Written also when something else went wrong: only this tells of the lock.
+        let written = if locked || prepared.is_ok() { self.write_own() } else { Ok(false) };
+        let lost = locked && written.is_err();
+        let outcome = written.and_then(|full| self.told(prepared?, full));
         outcome.map_err(|error| {
-            // A new lock is taken before the next beat: the one before is not to be trusted.
-            self.file = None;
-            BeatFailure { problem: self.explain(&error), lost: locked }
+            // A new lock is taken before the next beat: the one before is not to be trusted, or its
+            // directory is gone.
+            let gone = matches!(self.identity.directory.try_exists(), Ok(false));
+            if lost || !locked || gone {
+                self.file = None;
+            }
+            BeatFailure { problem: self.explain(&error), lost }
         })
     }
 
-    fn try_beat(&mut self) -> io::Result<Beaten> {
+    /// All but the beat itself.
+    fn prepare(&mut self) -> io::Result<Duration> {
         if self.file.is_none() {
             fs::create_dir_all(&self.identity.directory)?;
             self.file = Some(self.open_own()?);
@@ -156,8 +164,7 @@ impl Member {
         self.beat.count += 1;
         self.beat.ask = wants.ask;
         self.beat.done.clone_from(&self.subject.done);
-        let full = self.write_own()?;
-        self.told(now, full)
+        Ok(now)
     }
 
     fn told(&mut self, now: Duration, full: bool) -> io::Result<Beaten> {
@@ -337,10 +344,6 @@ impl Drop for Member {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(path)
-}
-
 fn is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOSPC | Errno::EDQUOT))
 }
@@ -348,63 +351,6 @@ fn is_full(error: &io::Error) -> bool {
 /// A beat; nothing if it is written at this moment, or was not yet.
 fn read(path: &Path) -> Option<Beat> {
     serde_json::from_str(fs::read_to_string(path).ok()?.trim_end()).ok()
-}
-
-/// Whether the lock on this file was granted.
-fn lock(file: &File) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
-        Ok(_) => Ok(true),
-        Err(errno) if is_refused(errno) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn whole(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: i16::try_from(kind).unwrap_or_default(),
-        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
-}
-
-/// Tries to lock another pod's scratch file; what was granted is given back at once.
-fn attempt(path: &Path) -> io::Result<Attempt> {
-    let file = create(path)?;
-    if lock(&file)? {
-        fcntl(&file, FcntlArg::F_SETLK(&whole(libc::F_UNLCK)))?;
-        return Ok(Attempt::Granted);
-    }
-    Ok(if holder(&file)?.is_some() { Attempt::Refused } else { Attempt::RefusedUnseen })
-}
-
-/// Starts a process that locks this file, and waits until it has.
-fn hold(program: &Path, path: &Path) -> io::Result<Child> {
-    let mut command = Command::new(program);
-    command.arg("hold").arg(path).env_clear();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let mut line = String::new();
-    if let Some(output) = child.stdout.take() {
-        BufReader::new(output).read_line(&mut line)?;
-    }
-    if line.is_empty() {
-        child.wait()?;
-        return Err(io::Error::other(format!("{} could not be locked", path.display())));
-    }
-    Ok(child)
-}
-
-/// The process that [`hold`] starts: locks the file, says so, and waits for its end.
-pub fn hold_for_ever(path: &Path) -> io::Result<()> {
-    let file = create(path)?;
-    if !lock(&file)? {
-        return Ok(());
-    }
-    println!("held");
-    loop {
-        std::thread::park();
-    }
 }
 
 fn is_forgotten(path: &Path) -> io::Result<bool> {
@@ -422,3 +368,7 @@ fn remembers(path: &Path, mount: &Mount) -> bool {
     let known = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Mount>(&text).ok());
     known.is_some_and(|known| known.is_like(mount))
 }
+
+#[cfg(test)]
+#[path = "members_tests.rs"]
+mod tests;

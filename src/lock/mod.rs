@@ -13,6 +13,7 @@ pub mod fs_type;
 pub mod lease;
 pub mod members;
 pub mod mount;
+pub mod scratch;
 pub mod track;
 pub mod trial;
 
@@ -40,7 +41,7 @@ pub struct Observation {
 
 /// What changes when a lock file is deleted, replaced, touched, or locked by another broker:
 /// Classic writes the file at every acquisition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FileIdentity {
     /// Device number.
@@ -56,9 +57,10 @@ pub struct FileIdentity {
 /// The lock file, compared with the look before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileView {
-    /// There is none: nobody has ever taken the lock.
+    /// There is none, for the first time: nobody has ever taken the lock, or somebody deleted the file
+    /// under its holder.
     Absent,
-    /// As it was.
+    /// As it was; perhaps there was none.
     Same,
     /// Seen for the first time, or another inode or modification time.
     Changed,

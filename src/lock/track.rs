@@ -34,13 +34,14 @@ pub struct Verdict {
 }
 
 /// Compares looks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Track {
     generation: u32,
     /// The file as locked by the running broker; its modification time counts once `settled`.
     locked: Option<FileIdentity>,
     settled: bool,
-    /// The file as last seen without a broker.
+    /// Whether anything was seen without a broker, and the file as last seen then.
+    looked: bool,
     seen: Option<FileIdentity>,
 }
 
@@ -89,11 +90,12 @@ impl Track {
         if found.view == LockView::Unknown {
             return None;
         }
+        let looked = std::mem::replace(&mut self.looked, true);
         let before = std::mem::replace(&mut self.seen, found.file);
-        Some(match (before, found.file) {
-            (_, None) => FileView::Absent,
-            (Some(before), Some(file)) if before == file => FileView::Same,
-            (_, Some(_)) => FileView::Changed,
+        Some(match found.file {
+            file if looked && file == before => FileView::Same,
+            Some(_) => FileView::Changed,
+            None => FileView::Absent,
         })
     }
 }
@@ -164,11 +166,11 @@ mod tests {
     fn without_a_broker_the_file_is_compared_with_the_look_before() {
         let mut track = Track::default();
         let nobody = Life { generation: 1, ..Life::default() };
-        let views: Vec<_> = [file(1, 1), file(1, 1), file(1, 2), None, file(1, 2)]
+        let views: Vec<_> = [None, None, file(1, 1), file(1, 1), file(1, 2), None, file(1, 2)]
             .into_iter()
             .map(|file| track.judge(nobody, &found(LockView::Other, file)).file)
             .collect();
-        let wanted = [Changed, Same, Changed, Absent, Changed].map(Some).to_vec();
+        let wanted = [Absent, Same, Changed, Same, Changed, Absent, Changed].map(Some).to_vec();
         assert_eq!(views, wanted);
     }
 }

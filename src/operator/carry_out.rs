@@ -11,7 +11,11 @@ use serde_json::json;
 use super::record;
 use crate::{
     api::labels,
-    core::{plan::Plan, rollout::Victim, validate::ValidCluster},
+    core::{
+        plan::Plan,
+        rollout::{Manner, Victim},
+        validate::ValidCluster,
+    },
     kube_ext::{Children, RequestError, only, request},
     reports::Reports,
     resources,
@@ -75,19 +79,20 @@ async fn label(pods: &Api<Pod>, name: &str, uid: &str, role: &str) -> Result<(),
     }
 }
 
-/// Deletes a pod gracefully; the StatefulSet makes it anew from its template.
+/// Deletes a pod, if it is still the one that was seen; the StatefulSet makes it anew from its
+/// template.
 async fn replace_pod(
     pods: &Api<Pod>,
     cluster: &ValidCluster,
     victim: &Victim,
 ) -> Result<(), RequestError> {
-    tracing::info!(cluster = %cluster.name, pod = victim.pod, why = victim.why, "replacing a pod");
-    match request(
-        format!("delete pod {}", victim.pod),
-        pods.delete(&victim.pod, &only(&victim.uid)),
-    )
-    .await
-    {
+    let params = match victim.manner {
+        Manner::Graceful => only(&victim.uid),
+        Manner::Force => only(&victim.uid).grace_period(0),
+    };
+    let (name, why) = (&victim.pod, &victim.why);
+    tracing::info!(cluster = %cluster.name, pod = name, why, manner = ?victim.manner, "replacing a pod");
+    match request(format!("delete pod {name}"), pods.delete(name, &params)).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),

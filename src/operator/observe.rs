@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::named;
 use crate::{
     api::labels,
     core::{
-        observed::{ClaimView, ContainerView, Observed, PodView, ReportView},
+        observed::{ClaimView, ContainerView, NodeView, Observed, PodView, ReportView},
         record::RecordView,
         validate::ValidCluster,
     },
@@ -33,6 +33,9 @@ const STUCK: [&str; 9] = [
     "CrashLoopBackOff",
     "ImageInspectError",
 ];
+
+/// The taint by which somebody says that a node is certainly off.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// Everything a pass decides on, read now.
 ///
@@ -141,7 +144,10 @@ async fn pods<R: Reports>(
     let api: Api<Pod> = Api::namespaced(client.clone(), &cluster.name.namespace);
     let ours = list(&api, cluster).await?;
     let views = ours.iter().map(async |(pod, maker)| {
-        let view = view(reports, pod).await;
+        let mut view = view(reports, pod).await;
+        if let (ReportView::Silent(_), Some(name)) = (&view.report, &view.node) {
+            view.node_state = node(client, name).await;
+        }
         PodView { terminating: view.terminating || Some(maker.as_str()) != set, ..view }
     });
     let mut views = join_all(views).await;
@@ -201,6 +207,36 @@ pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
         addresses,
         container,
         report,
+        node_state: NodeView::Unknown,
+    }
+}
+
+/// The node of a pod that does not answer. What cannot be read is unknown, and nothing comes of it.
+async fn node(client: &Client, name: &str) -> NodeView {
+    let nodes: Api<Node> = Api::all(client.clone());
+    match request(format!("get node {name}"), nodes.get_opt(name)).await {
+        Ok(Some(node)) => node_view(&node),
+        Ok(None) => NodeView::Gone,
+        Err(error) => {
+            tracing::debug!(%error, "a node is not known");
+            NodeView::Unknown
+        }
+    }
+}
+
+fn node_view(node: &Node) -> NodeView {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    if taints.into_iter().any(|taint| taint.key == OUT_OF_SERVICE) {
+        return NodeView::OutOfService;
+    }
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    match conditions.into_iter().find(|condition| condition.type_ == "Ready") {
+        Some(ready) if ready.status == "True" => NodeView::Ready,
+        Some(ready) => ready
+            .last_transition_time
+            .as_ref()
+            .map_or(NodeView::Unknown, |since| NodeView::NotReady { since: since.0 }),
+        None => NodeView::Unknown,
     }
 }
 

@@ -59,7 +59,11 @@ pub async fn publish(
 }
 
 /// An Event that cannot be written is logged and no reason to fail: nothing depends on it.
-async fn announce(recorder: &Recorder, cluster: &BrokerCluster, occurrence: events::Occurrence) {
+pub(super) async fn announce(
+    recorder: &Recorder,
+    cluster: &BrokerCluster,
+    occurrence: events::Occurrence,
+) {
     tracing::info!(
         cluster = cluster.metadata.name,
         namespace = cluster.metadata.namespace,

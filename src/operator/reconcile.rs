@@ -14,7 +14,10 @@ use kube::{
 };
 
 use super::{
-    carry_out::carry_out, listen::Listener, observe::observe, publish::publish,
+    carry_out::carry_out,
+    listen::Listener,
+    observe::observe,
+    publish::{announce, publish},
     split_brain::confirm,
 };
 use crate::{
@@ -22,6 +25,7 @@ use crate::{
     clock,
     core::{
         credentials::with_credentials,
+        events,
         lock::{Group, Lock, judge},
         observed::Observed,
         plan::{Plan, plan},
@@ -137,6 +141,9 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         &plan.findings,
     );
     outcome?;
+    if let Some(occurrence) = plan.step.as_ref().and_then(events::of_step) {
+        announce(&context.recorder, object, occurrence).await;
+    }
     Ok(Action::requeue(look_again(&plan)))
 }
 

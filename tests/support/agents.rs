@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use tandem::{
     broker::report::{
-        AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, Report,
+        AgentState, ChildReport, Evidence, GreetingView, LockReport, LockView, PeerReport, Report,
+        TrialReport, VolumeReport,
     },
     core::observed::ReportView,
     reports::Reports,
@@ -33,6 +34,31 @@ impl Reports for FakeAgents {
 }
 
 impl Group {
+    fn volume(&self, broker: &Broker) -> VolumeReport {
+        let others = self.brokers.values().filter(|other| other.uid != broker.uid);
+        let peers = others.map(|other| {
+            let quiet = self.quiet.get(&other.pod).copied();
+            let (quiet, locked) = quiet.unwrap_or((100, Some(true)));
+            PeerReport {
+                pod: other.pod.clone(),
+                uid: other.uid.clone(),
+                node: String::new(),
+                quiet_millis: Some(quiet),
+                known_millis: 60_000,
+                locked,
+            }
+        });
+        let trial = TrialReport {
+            peer: "another".into(),
+            peer_node: String::new(),
+            same_node: false,
+            release_millis: 5,
+            visible_millis: 100,
+            stale_millis: Some(0),
+        };
+        VolumeReport { peers: peers.collect(), trial: Some(trial), ..VolumeReport::default() }
+    }
+
     fn report(&self, broker: &Broker) -> Option<Report> {
         let said = self.says.get(&broker.pod);
         if said == Some(&Says::Silence) || broker.phase == Phase::Pending {
@@ -72,7 +98,7 @@ impl Group {
             epoch: self.epoch,
             message: None,
             database: self.database.clone(),
-            volume: None,
+            volume: self.database.is_none().then(|| self.volume(broker)),
         })
     }
 }

@@ -89,6 +89,8 @@ pub struct State {
     pub latency: Option<Latency>,
     /// The revisions that the `StatefulSet`'s template had, one after the other.
     pub templates: Vec<String>,
+    /// Pods that were deleted by force.
+    pub forced: Vec<String>,
     /// Deletions of pods that were not safe.
     pub wrongs: Vec<String>,
 }
@@ -342,7 +344,14 @@ impl State {
             if let Err(why) = self.group.may_lose(&self.store, &live) {
                 self.wrongs.push(format!("{} was deleted although {why}", call.path));
             }
-            self.group.end(&mut self.store, &call.path);
+            if call.body["gracePeriodSeconds"] == 0 {
+                // The object goes at once; what is left of the pod, only its node knows.
+                self.forced.push(call.path.clone());
+                self.store.remove(&call.path);
+                self.group.brokers.retain(|_, broker| broker.path != call.path);
+            } else {
+                self.group.end(&mut self.store, &call.path);
+            }
         } else {
             self.store.remove(&call.path);
         }

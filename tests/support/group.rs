@@ -71,6 +71,9 @@ pub struct Group {
     pub fresh_addresses: bool,
     /// The garbage collector does not run.
     pub garbage_stays: bool,
+    /// For how many milliseconds pods have not beaten on the volume, and whether the storage still
+    /// counts them as alive; others beat.
+    pub quiet: BTreeMap<String, (u64, Option<bool>)>,
     /// What every agent says of the database.
     pub database: Option<DatabaseReport>,
     /// Every promotion: pod name.

@@ -4,7 +4,7 @@
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     coordination::v1::Lease,
-    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
     events::v1::Event,
     networking::v1::NetworkPolicy,
@@ -40,7 +40,8 @@ const fn kind(
     Kind { resource, name, api_version, owned, parse, fixed }
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
+    kind(["nodes", "Node", "v1"], false, parse::<Node>, &[]),
     kind(
         ["brokerclusters", "BrokerCluster", "tandem-operator.io/v1alpha1"],
         true,

@@ -55,7 +55,11 @@ pub fn refusal(code: u16, reason: &'static str, message: impl Into<String>) -> R
 pub fn path(resource: &str, namespace: &str, name: &str) -> String {
     let kind = kinds::of(resource);
     let root = if kind.api_version.contains('/') { "apis" } else { "api" };
-    format!("/{root}/{}/namespaces/{namespace}/{resource}/{name}", kind.api_version)
+    let within = match namespace {
+        "" => String::new(),
+        namespace => format!("namespaces/{namespace}/"),
+    };
+    format!("/{root}/{}/{within}{resource}/{name}", kind.api_version)
 }
 
 #[derive(Clone, Default)]

@@ -32,7 +32,7 @@ use tandem::{
 use super::{
     agents::FakeAgents,
     fake_api::{FakeApi, State},
-    group::{NAMESPACE, Phase},
+    group::{NAMESPACE, Phase, Says},
     store::{Stored, path},
 };
 
@@ -72,8 +72,34 @@ impl World {
     /// With a cluster of this spec; nothing has been done about it yet.
     pub fn with(spec: &str) -> Self {
         let world = Self::new();
+        for node in 0..3 {
+            world.node(&format!("node-{node}"), "True", &[]);
+        }
         world.create(spec);
         world
+    }
+
+    /// A node that has been so since the beginning of time, with these taints.
+    pub fn node(&self, name: &str, ready: &str, taints: &[&str]) {
+        let taints: Vec<Value> =
+            taints.iter().map(|key| json!({"key": key, "effect": "NoExecute"})).collect();
+        let node = json!({
+            "metadata": {"name": name},
+            "spec": {"taints": taints},
+            "status": {"conditions": [{
+                "type": "Ready", "status": ready, "lastTransitionTime": "1970-01-01T00:00:00Z",
+            }]},
+        });
+        let path = path("nodes", "", name);
+        let mut state = self.state();
+        state.store.remove(&path);
+        state.store.create(&path, "kubelet", node).unwrap();
+    }
+
+    /// The node of this pod is lost, and the pod with it.
+    pub fn lose(&self, pod: &str, node: &str) {
+        self.node(node, "Unknown", &[]);
+        self.state().group.says.insert(pod.into(), Says::Silence);
     }
 
     /// A settled group of this spec.

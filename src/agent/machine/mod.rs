@@ -12,9 +12,10 @@
 //!   broker that is started on a database that refuses it would only crash, and one on a volume whose
 //!   locks do not hold would destroy the store.
 //! * **Start**: no child is left (the one before is reaped, and no descendant of it lives), and
-//!   - files: before the first start and after a lost lock, the lock file is absent, or was seen
-//!     unchanged for two keep-alive periods *and* once more after them. A freshly started broker that
-//!     finds the lock free has no hold-off of its own, so a thief's traces must be waited for;
+//!   - files: before the first start, after a lost lock, and whenever there is no lock file, it was seen
+//!     unchanged, or absent, for two keep-alive periods *and* once more after them. A freshly started
+//!     broker that finds the lock free has no hold-off of its own, so a thief's traces must be waited
+//!     for, and a master whose lock file was deleted must have noticed;
 //!   - the preparation succeeded, and no broker has run since;
 //!   - leases: the release of the broker before is over, or 2 s have passed;
 //!   - after any end of a broker: another holder is seen, or `poll + keep-alive + 1 s` have passed,

@@ -69,7 +69,7 @@ pub(super) enum Why {
     Ended,
 }
 
-/// Whether the lock file has been stable for long enough.
+/// Whether the lock file, or its absence, has been stable for long enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FileGate {
     Open,

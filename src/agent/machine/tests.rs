@@ -91,14 +91,20 @@ fn fresh(kind: LockKind) -> State {
     if kind == LockKind::File { run(state, &[READY]).0 } else { state }
 }
 
-/// What lets a fresh agent start its broker.
-const EMPTY: Input = Input::LockFile(FileView::Absent);
+const SAME: Input = Input::LockFile(FileView::Same);
+/// What lets a fresh agent start its broker: a store that stays empty.
+const EMPTY: [Input; 3] = [
+    Input::LockFile(FileView::Absent),
+    Input::DeadlinePassed(Deadline::LockFile),
+    Input::LockFile(FileView::Same),
+];
 const READY: Input = Input::Prepared(PreparationView::Ready);
 const REFUSED: Input = Input::Prepared(PreparationView::Refused);
 
 /// A broker that was started on an empty store.
 fn started(kind: LockKind) -> State {
-    run(fresh(kind), &[EMPTY, READY, child(ChildEvent::Started)]).0
+    let waiting = run(fresh(kind), &EMPTY).0;
+    run(waiting, &[READY, child(ChildEvent::Started)]).0
 }
 
 fn standby(kind: LockKind) -> State {
@@ -125,11 +131,22 @@ fn kills(acts: &[Act]) -> Vec<ExitReason> {
 mod start {
     use super::*;
 
+    /// It may have been deleted a moment ago, while another broker is the master.
     #[test]
-    fn without_a_lock_file_the_broker_starts_at_once() {
-        let (state, acts) = one(fresh(LockKind::File), Input::LockFile(FileView::Absent));
+    fn without_a_lock_file_the_broker_starts_once_the_absence_is_stable() {
+        let (state, acts) = run(fresh(LockKind::File), &[EMPTY[0], SAME, SAME]);
+        assert_eq!(acts, [Act::Arm(Deadline::LockFile)]);
+        let (state, acts) = run(state, &EMPTY[1..]);
         assert!(acts.contains(&Act::Start));
         assert_eq!(state.name(), AgentState::Starting);
+    }
+
+    #[test]
+    fn a_lock_file_that_vanishes_before_a_restart_is_waited_for() {
+        let waiting = ended(standby(LockKind::File));
+        let (state, acts) = run(waiting, &[EMPTY[0], OTHER]);
+        assert!(!acts.contains(&Act::Start), "{acts:?}");
+        assert!(run(state, &EMPTY[1..]).1.contains(&Act::Start));
     }
 
     #[test]
@@ -152,7 +169,7 @@ mod start {
 
     #[test]
     fn a_program_that_cannot_start_is_not_tried_again_at_once() {
-        let state = one(fresh(LockKind::File), Input::LockFile(FileView::Absent)).0;
+        let state = run(fresh(LockKind::File), &EMPTY).0;
         let (_, acts) = run(state, &[child(ChildEvent::NotStarted), Input::Peers(Peers::Alone)]);
         assert!(acts.contains(&Act::Arm(Deadline::Backoff(1))));
         assert!(!acts.contains(&Act::Start));
@@ -417,7 +434,7 @@ mod leases {
         for kind in [LockKind::Lease, LockKind::Log] {
             let (state, acts) = State::begin(kind);
             assert_eq!(acts, [Act::Prepare]);
-            assert_eq!(raw(state.clone(), &[EMPTY, OTHER, FREE]).1, []);
+            assert_eq!(raw(state.clone(), &[EMPTY[0], OTHER, FREE]).1, []);
             assert!(step(state, READY).1.contains(&Act::Start));
         }
         assert_eq!(State::begin(LockKind::File), (State::default(), vec![Act::Prepare]));
@@ -563,7 +580,7 @@ fn any_input() -> impl Strategy<Value = Input> {
 
 /// Random inputs after a beginning that leads somewhere.
 fn any_inputs() -> impl Strategy<Value = Vec<Input>> {
-    let start = vec![EMPTY, READY, child(ChildEvent::Started)];
+    let start = [&EMPTY[..], &[READY, child(ChildEvent::Started)]].concat();
     let waits = [start.clone(), vec![OTHER, Input::Log(LogSign::Waits)]].concat();
     let takes = [waits.clone(), vec![MINE]].concat();
     let greets = [takes.clone(), vec![GREETS]].concat();
@@ -765,6 +782,25 @@ proptest! {
                 prop_assert_eq!(next.name(), AgentState::Stopped);
                 prop_assert_eq!(next.child(), Child::Absent);
             }
+            state = next;
+        }
+    }
+
+    #[test]
+    fn no_broker_starts_right_after_its_lock_file_vanished(inputs in any_inputs()) {
+        let mut state = fresh(LockKind::File);
+        let (mut vanished, mut passed) = (false, false);
+        for input in inputs {
+            match input {
+                Input::LockFile(FileView::Absent) if state.child() == Child::Absent => {
+                    (vanished, passed) = (true, false);
+                }
+                Input::DeadlinePassed(Deadline::LockFile) => passed = true,
+                Input::LockFile(FileView::Same) if passed => vanished = false,
+                _ => {}
+            }
+            let (next, acts) = step(state, input);
+            prop_assert!(!vanished || !acts.contains(&Act::Start), "{input:?}");
             state = next;
         }
     }

@@ -6,15 +6,14 @@ use crate::broker::report::LockView;
 use crate::lock::FileView;
 
 pub(super) fn on_lock_file(state: &mut State, view: FileView, acts: &mut Vec<Act>) {
-    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    let (LockKind::File, Phase::Waiting(waiting)) = (state.kind, &mut state.phase) else { return };
     waiting.file = match (waiting.file, view) {
-        (FileGate::Open, _) | (FileGate::Settled, FileView::Same) => FileGate::Open,
-        (_, FileView::Absent) => {
-            acts.push(Act::Disarm(Deadline::LockFile));
-            FileGate::Open
-        }
+        (FileGate::Open, FileView::Same | FileView::Changed)
+        | (FileGate::Settled, FileView::Same) => FileGate::Open,
         (FileGate::Settling, FileView::Same) => FileGate::Settling,
-        (FileGate::Unseen, FileView::Same) | (_, FileView::Changed) => {
+        // No file proves nothing: its deletion leaves the holder with the lock of a file that nobody
+        // else sees, until its agent looks.
+        (FileGate::Unseen, FileView::Same) | (_, FileView::Changed | FileView::Absent) => {
             acts.push(Act::Arm(Deadline::LockFile));
             FileGate::Settling
         }

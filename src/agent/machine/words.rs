@@ -145,7 +145,7 @@ pub enum RecordView {
 /// Deadlines: arming one again starts it afresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Deadline {
-    /// Two keep-alive periods of an unchanged lock file.
+    /// Two keep-alive periods of an unchanged, or absent, lock file.
     LockFile,
     /// `poll + keep-alive + 1 s`: a standby would have taken the lock by then.
     Handover,

@@ -7,7 +7,7 @@ use kube::core::Duration;
 
 use super::{
     Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Lease, Listener, Lock, Protocol,
-    QuantityValue, Resources,
+    QuantityValue, Resources, UnreachableNode,
 };
 
 /// The version that a new cluster gets.
@@ -63,6 +63,9 @@ pub(super) fn max_connections() -> i32 {
 pub(super) fn hang_timeout() -> Duration {
     Duration::from(StdDuration::from_secs(10))
 }
+pub(super) fn force_delete_after() -> Duration {
+    Duration::from(StdDuration::from_mins(1))
+}
 pub(super) fn heap() -> String {
     "50%".to_owned()
 }
@@ -108,7 +111,12 @@ impl Default for Lease {
 }
 impl Default for Failover {
     fn default() -> Self {
-        Self { hang_timeout: hang_timeout() }
+        Self { hang_timeout: hang_timeout(), unreachable_node: UnreachableNode::default() }
+    }
+}
+impl Default for UnreachableNode {
+    fn default() -> Self {
+        Self { force_delete_after: force_delete_after() }
     }
 }
 impl Auth {

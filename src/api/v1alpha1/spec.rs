@@ -224,6 +224,24 @@ pub struct Failover {
     #[schemars(length(max = 16))]
     #[x_kube(validation = Rule::new("duration(self) >= duration('2s') && duration(self) <= duration('10m')").message("failover.hangTimeout must be from 2s to 10m"))]
     pub hang_timeout: Duration,
+    /// What is done about pods of a node that does not answer.
+    #[serde(default)]
+    pub unreachable_node: UnreachableNode,
+}
+
+/// What is done about pods of a node that does not answer: Kubernetes leaves them as they are, since
+/// they may still run there.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreachableNode {
+    /// When a node has not been ready for so long, its pod is deleted by force and made anew on another
+    /// node, provided that another pod is proven to be master and that the lost one's signs of life on
+    /// the store have ended: from `10s` to `24h`. With the taint `node.kubernetes.io/out-of-service` on
+    /// the node it is not waited for.
+    #[serde(default = "defaults::force_delete_after")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s') && duration(self) <= duration('24h')").message("failover.unreachableNode.forceDeleteAfter must be from 10s to 24h"))]
+    pub force_delete_after: Duration,
 }
 
 /// How the pods look and where they run.

@@ -10,6 +10,7 @@ pub mod objects;
 pub mod pods;
 pub mod proof;
 pub mod proxy;
+pub mod soak;
 pub mod store;
 pub mod volume;
 pub mod wait;

@@ -19,18 +19,21 @@ pub fn make(lab: &Lab, namespace: &str, store: Store, server: Server) -> Result<
     if store != Store::NetworkFile {
         return Ok(None);
     }
-    let (name, size) = match server {
-        Server::Shared => ("shared", None),
-        Server::Own => (namespace, None),
-        Server::Small => (namespace, Some(SMALL)),
+    let options = StorageOptions { witness: true, ..StorageOptions::default() };
+    let (name, options) = match server {
+        // Nothing happens to it: it need not be quick to doubt its clients, nor they it.
+        Server::Shared => {
+            ("shared", StorageOptions { lock_timeout: 30, ping_timeout: 10, ..options })
+        }
+        Server::Own => (namespace, options),
+        Server::Small => (namespace, StorageOptions { size: Some(SMALL), ..options }),
     };
-    let options = StorageOptions { witness: true, size, ..StorageOptions::default() };
     lab.bed.storage(name, &options).map(Some)
 }
 
 /// `lock` of a shared volume on this storage: brokers must be dead before it frees their locks.
 pub fn lock(storage: &Storage) -> Value {
-    let seconds = (storage.options().lock_timeout / 2).max(2);
+    let seconds = storage.options().lock_timeout.saturating_sub(2).max(2);
     json!({"file": {"fenceAfter": format!("{seconds}s")}})
 }
 
@@ -101,7 +104,8 @@ impl Testimony {
             let Some(file) = seen.path.strip_prefix(directory) else { continue };
             let node = seen.node.context("a client that is no node")?;
             let holds = told.turns.last() == Some(&node);
-            match (file, seen.act) {
+            // What replaces the lock file bears the name that it had before.
+            match (if file.starts_with("lock") { "lock" } else { file }, seen.act) {
                 ("lock", Act::Lock) => {
                     told.turns.push(node);
                     (locked, begun) = (seen.micros, false);

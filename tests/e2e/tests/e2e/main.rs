@@ -226,7 +226,7 @@ const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 20] = [
     ("gluster_cut_from_master_for_1_s", Company::Beside, When::Full, |lab| {
         storage::cut(lab, Heal::After(1000)).boxed_local()
     }),
-    ("gluster_cut_from_master_for_3_s", Company::Beside, When::Always, |lab| {
+    ("gluster_cut_from_master_for_3_s", Company::Beside, When::Full, |lab| {
         storage::cut(lab, Heal::After(3000)).boxed_local()
     }),
     ("gluster_cut_twice", Company::Beside, When::Always, |lab| {

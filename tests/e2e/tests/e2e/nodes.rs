@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Address, Group, Lab, Server, Store, TestClient, group::now_millis, wait};
+use e2e::{
+    Address, Group, Lab, Server, Store, TestClient,
+    group::{LIMIT, now_millis},
+    wait,
+};
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use testbed::From;
@@ -32,12 +36,35 @@ pub async fn lost(lab: &Lab, store: Store) -> Outcome {
     let at = now_millis();
     node.power_off()?;
     let taken_over = take_over(&group, &clients, &master, epoch, at).await;
+    let anew = made_anew(&group, &master).await;
     node.power_on()?;
-    let outages = taken_over?;
+    let (outages, anew) = (taken_over?, anew?);
     group.await_complete().await?;
     let account = group.settle(&clients).await?;
     group.remove().await?;
-    Ok(format!("{outages}; {account}"))
+    Ok(format!("{outages}; {anew}; {account}"))
+}
+
+/// Somebody says that the node is certainly off: its pod is made anew. Kubernetes itself would do that
+/// only once it has noticed that the node is lost. The bed has no third node for the new pod, so it
+/// waits for the lost one.
+async fn made_anew(group: &Group<'_>, pod: &str) -> Result<String> {
+    let before = group.pods().get(pod).await?;
+    let node = before.spec.and_then(|spec| spec.node_name).unwrap_or_default();
+    let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
+    let at = tokio::time::Instant::now();
+    group.lab.bed.kubectl(&["taint", "node", &node, taint])?;
+    let anew = wait::until(&format!("{pod} is made anew"), LIMIT, async || {
+        let uid = group.pods().get(pod).await?.metadata.uid;
+        Ok(if uid == before.metadata.uid { Err(format!("it is still {uid:?}")) } else { Ok(()) })
+    })
+    .await;
+    let after = at.elapsed();
+    group.lab.bed.kubectl(&["taint", "node", &node, &format!("{taint}-")])?;
+    anew?;
+    let events = group.lab.bed.kubectl(&["-n", &group.namespace, "get", "events"])?;
+    ensure!(events.contains("LostPodDeleted"), "Tandem did not delete it: {events}");
+    Ok(format!("its pod made anew {:.1} s after the taint", after.as_secs_f64()))
 }
 
 async fn take_over(

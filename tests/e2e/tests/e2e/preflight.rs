@@ -1,11 +1,12 @@
 //! Volumes that are no place for a store: refused before a broker is started on them.
 
-use std::{os::unix::fs::PermissionsExt, time::Instant};
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{Group, Lab, group::LIMIT, wait};
 use kube::{ResourceExt, api::ListParams};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::Outcome;
 

@@ -16,7 +16,7 @@ use crate::{
     nodes,
 };
 
-/// Longer than the server keeps a silent client's locks (6 s), and than `fenceAfter` (3 s).
+/// Longer than the server keeps a silent client's locks (6 s), and than `fenceAfter` (4 s).
 const LONG: Duration = Duration::from_secs(9);
 /// Shorter than `fenceAfter`, and than a client's patience (2 s).
 const SHORT: Duration = Duration::from_secs(1);
@@ -219,7 +219,7 @@ pub async fn lock_file(lab: &Lab, store: Store) -> Outcome {
     let mut text = Vec::new();
     for (what, command) in [
         ("touched", r#"touch "$1""#),
-        ("replaced", r#"mv "$1" "$1.old" && cp -p "$1.old" "$1""#),
+        ("replaced", r#"cp -p "$1" "$1.new" && mv "$1.new" "$1""#),
         ("deleted", r#"rm "$1""#),
     ] {
         let (master, epoch) = scene.group.await_steady().await?;
@@ -240,7 +240,7 @@ pub async fn lock_file(lab: &Lab, store: Store) -> Outcome {
 /// The master's JVM sleeps through the lock timeout while its node's client keeps the lock for it.
 pub async fn thawed(lab: &Lab, store: Store) -> Outcome {
     let spec = json!({"failover": {"hangTimeout": NEVER_HUNG}});
-    let scene = Scene::on(lab, "e2e-thawed", store, Server::Shared, spec).await?;
+    let scene = Scene::on(lab, "e2e-thawed", store, Server::Own, spec).await?;
     let broker = scene.group.process(&scene.master, "java").await?;
     let at = now_millis();
     broker.signal(Signal::SIGSTOP)?;
@@ -253,7 +253,7 @@ pub async fn thawed(lab: &Lab, store: Store) -> Outcome {
 
 /// The master's agent sleeps through the lock timeout; its broker serves on.
 pub async fn agent_thawed(lab: &Lab, store: Store) -> Outcome {
-    let scene = Scene::on(lab, "e2e-agent-thawed", store, Server::Shared, json!({})).await?;
+    let scene = Scene::on(lab, "e2e-agent-thawed", store, Server::Own, json!({})).await?;
     let agent = scene.group.process(&scene.master, "tandem").await?;
     let at = now_millis();
     agent.signal(Signal::SIGSTOP)?;
@@ -270,7 +270,7 @@ pub async fn agent_thawed(lab: &Lab, store: Store) -> Outcome {
 
 /// Both pods sleep through the lock timeout; the standby wakes first, then the master does.
 pub async fn pods_thawed(lab: &Lab, store: Store) -> Outcome {
-    let mut scene = Scene::on(lab, "e2e-pods-thawed", store, Server::Shared, json!({})).await?;
+    let mut scene = Scene::on(lab, "e2e-pods-thawed", store, Server::Own, json!({})).await?;
     let mut text = Vec::new();
     for standby_first in [true, false] {
         (scene.master, scene.epoch) = scene.group.await_steady().await?;

@@ -1,5 +1,6 @@
 //! A program in a broker's place for the agent: it locks, waits, greets and gives up its lock as
-//! `ActiveMQ` Classic does. Its arguments are lock file, port and keep-alive period in milliseconds.
+//! `ActiveMQ` Classic does, and writes a journal all the while. Its arguments are lock file, port,
+//! keep-alive period in milliseconds and journal.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,16 +12,21 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 
+use nfslab::wire::tick_line;
+
 use crate::actor::{try_lock, wait_for_lock};
 
 /// The first bytes of `OpenWire`.
 const GREETING: &[u8] = b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c";
 
+/// How often it writes a line.
+const TICK: Duration = Duration::from_millis(100);
+
 /// Serves while the lock file is as it left it.
 pub fn run() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(2).collect();
-    let [lock, port, keep_alive] = arguments.as_slice() else {
-        anyhow::bail!("a broker needs lock file, port and keep-alive period");
+    let [lock, port, keep_alive, journal] = arguments.as_slice() else {
+        anyhow::bail!("a broker needs lock file, port, keep-alive period and journal");
     };
     let keep_alive = Duration::from_millis(keep_alive.parse().context("the keep-alive period")?);
     let file = acquire(lock, keep_alive).context("the lock")?;
@@ -34,6 +40,8 @@ pub fn run() -> Result<()> {
             drop(stream.write_all(GREETING));
         }
     });
+    let journal = open(journal).context("the journal")?;
+    spawn(move || write_lines(&journal));
     println!("Connector openwire started");
     loop {
         sleep(keep_alive);
@@ -46,8 +54,7 @@ pub fn run() -> Result<()> {
 }
 
 fn acquire(path: &str, keep_alive: Duration) -> Result<File> {
-    let mut options = File::options();
-    let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = open(path)?;
     let waits = !try_lock(&file)?;
     if waits {
         println!(
@@ -63,4 +70,19 @@ fn acquire(path: &str, keep_alive: Duration) -> Result<File> {
         sleep(keep_alive);
     }
     Ok(file)
+}
+
+fn open(path: &str) -> Result<File> {
+    Ok(File::options().read(true).write(true).create(true).truncate(false).open(path)?)
+}
+
+/// Goes on where another one ended, and goes on after an error, as a broker's threads may.
+fn write_lines(journal: &File) {
+    let length = tick_line(0).len() as u64;
+    let first = journal.metadata().map(|data| data.len() / length).unwrap_or_default();
+    for number in u32::try_from(first).unwrap_or_default().. {
+        // What is not taken is missing, which a reader sees.
+        drop(journal.write_all_at(tick_line(number).as_bytes(), u64::from(number) * length));
+        sleep(TICK);
+    }
 }

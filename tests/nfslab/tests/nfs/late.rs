@@ -22,7 +22,7 @@ const FENCED_AFTER: Duration = Duration::from_secs(4);
 
 /// How many late lines there may be.
 #[derive(Clone, Copy)]
-enum Arrives {
+pub enum Arrives {
     /// What was dirty: seconds of writing.
     Many,
     /// At most the one write that was under way.
@@ -32,7 +32,7 @@ enum Arrives {
 
 /// When the cable is plugged in again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Healed {
+pub enum Healed {
     /// As soon as another holds the lock.
     Early,
     /// When soft mounts have given up.
@@ -49,8 +49,8 @@ struct Case {
 
 /// Gives up some seconds after the lease. Whoever is to be healed before that gets more patience, or a
 /// slow machine would heal it too late.
-const GIVES_UP: &str = "timeo=20,retrans=2";
-const PATIENT: &str = "timeo=600,retrans=2";
+pub const GIVES_UP: &str = "timeo=20,retrans=2";
+pub const PATIENT: &str = "timeo=600,retrans=2";
 
 const fn case(
     label: &'static str,
@@ -137,11 +137,16 @@ impl<'a> Writer<'a> {
         let answer = actor.answer(LATE).unwrap().expect("the server's answer");
         answer.result.unwrap();
         assert!(self.broker.is_gone(LATE).unwrap(), "{}: still there", self.case.label);
-        until("the client's last page", LATE, || {
-            let told = self.machine.shell("grep -E '^(Dirty|Writeback):' /proc/meminfo").unwrap();
-            told.lines().all(|line| line.split_whitespace().nth(1) == Some("0"))
-        });
+        await_last_page(&self.machine);
     }
+}
+
+/// Nothing that was written on this machine is on its way.
+pub fn await_last_page(machine: &Machine) {
+    until("the client's last page", LATE, || {
+        let told = machine.shell("grep -E '^(Dirty|Writeback):' /proc/meminfo").unwrap();
+        told.lines().all(|line| line.split_whitespace().nth(1) == Some("0"))
+    });
 }
 
 #[test]
@@ -162,7 +167,8 @@ fn late_writes_arrive_or_do_not() {
 
     cut_and_fence(&mut writers);
     take_over(&taker);
-    let before: Vec<_> = labels.iter().map(|label| lines(&lab, label)).collect();
+    let before: Vec<_> =
+        labels.iter().map(|label| lines(&lab, &format!("{label}/journal"))).collect();
     for healed in [Healed::Early, Healed::Late] {
         if healed == Healed::Late {
             await_given_up(&mut writers);
@@ -176,7 +182,7 @@ fn late_writes_arrive_or_do_not() {
     sleep(Duration::from_secs(2));
     for (writer, before) in writers.iter_mut().zip(before) {
         writer.listen();
-        let after = lines(&lab, writer.case.label);
+        let after = lines(&lab, &format!("{}/journal", writer.case.label));
         judge(writer, &before, &after);
     }
 }
@@ -223,9 +229,9 @@ fn take_over(taker: &Machine) {
     fact(TEST, &format!("all locks taken over {:.1?} after the SIGKILL", begun.elapsed()));
 }
 
-/// The lines in the journal at the server; what was never written reads as zero bytes.
-fn lines(lab: &Lab, label: &str) -> BTreeSet<String> {
-    let path = lab.server.export().join(label).join("journal");
+/// The lines of a journal at the server; what was never written reads as zero bytes.
+pub fn lines(lab: &Lab, journal: &str) -> BTreeSet<String> {
+    let path = lab.server.export().join(journal);
     read(&path).split_inclusive('\n').map(|line| line.trim_matches('\0').to_owned()).collect()
 }
 
@@ -242,9 +248,16 @@ fn judge(writer: &Writer<'_>, before: &BTreeSet<String>, after: &BTreeSet<String
         writer.last,
         writer.failure.as_deref().unwrap_or("none"),
     ));
-    match writer.case.arrives {
-        Arrives::Many => assert!(late.len() > 10, "{}: {late:?}", writer.case.label),
-        Arrives::InFlight => assert!(late.len() <= 1, "{}: {late:?}", writer.case.label),
-        Arrives::Nothing => assert!(late.is_empty(), "{}: {late:?}", writer.case.label),
+    writer.case.arrives.expect(writer.case.label, late.len());
+}
+
+impl Arrives {
+    /// So many lines came late.
+    pub fn expect(self, label: &str, late: usize) {
+        match self {
+            Self::Many => assert!(late > 10, "{label}: {late}"),
+            Self::InFlight => assert!(late <= 1, "{label}: {late}"),
+            Self::Nothing => assert_eq!(late, 0, "{label}"),
+        }
     }
 }

@@ -6,12 +6,12 @@ use nfslab::wire::{Call, Value};
 use nfslab::{Actor, Machine, Program, SERVER};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tandem::broker::report::{AgentState, LockView, REPORT_PATH, Report};
+use tandem::broker::report::{AgentState, LockView, REPORT_PATH, Report, StoreProblemKind};
 use tandem::broker::settings::{AGENT_PORT, SETTINGS_FILE};
 use testbed::network;
 
 use crate::api::FakeApi;
-use crate::world::LATE;
+use crate::world::{LATE, SOON};
 
 /// Everything is slow in an emulated machine, the more so on a busy one.
 const KEEP_ALIVE_MILLIS: u64 = 1000;
@@ -22,14 +22,29 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// A group of agents, and the API server that all machines reach.
 pub struct Group {
-    api: FakeApi,
-    fence_after: Duration,
+    pub api: FakeApi,
+    pub fence_after: Duration,
+    /// What the volume's preflight means.
+    pub preflight: &'static str,
+    /// Where the lock is, as the machines see it.
+    pub store: String,
+    /// Where the agents beat.
+    pub members: String,
 }
 
 impl Group {
+    /// One with its store at the volume's root.
     pub fn new(lab: &nfslab::Lab, fence_after: Duration) -> Self {
         let api = network::inside(&lab.namespace(), || Ok(FakeApi::start())).unwrap();
-        Self { api, fence_after }
+        let [store, members] = ["/mnt", "/mnt/members"].map(str::to_owned);
+        Self { api, fence_after, preflight: "Required", store, members }
+    }
+
+    /// One with its store, and where its agents beat, in a directory of its own.
+    pub fn in_directory(lab: &nfslab::Lab, fence_after: Duration, name: &str) -> Self {
+        let store = format!("/mnt/{name}");
+        std::fs::create_dir(lab.server.export().join(name)).unwrap();
+        Self { members: format!("{store}/members"), store, ..Self::new(lab, fence_after) }
     }
 
     pub fn api(&self) -> &FakeApi {
@@ -44,7 +59,7 @@ impl Group {
             ("admin/username", "admin"),
             ("admin/password", "secret"),
             ("kubeconfig", &kubeconfig),
-            (SETTINGS_FILE, &self.settings()),
+            (SETTINGS_FILE, &self.settings(machine.name())),
         ] {
             asker.done(&Call::Put(format!("{CONFIG}/{path}"), text.to_owned())).unwrap();
         }
@@ -62,8 +77,9 @@ impl Group {
         Pod { machine, agent, asker }
     }
 
-    fn settings(&self) -> String {
-        let lock = "/mnt/lock";
+    fn settings(&self, pod: &str) -> String {
+        let lock = format!("{}/lock", self.store);
+        let journal = format!("{}/journal-{pod}", self.store);
         json!({
             "schema": 1,
             "cluster": "orders",
@@ -71,6 +87,7 @@ impl Group {
                 "program": "/bin/nfslab-guest",
                 "arguments": [
                     "broker", lock, GREETING_PORT.to_string(), KEEP_ALIVE_MILLIS.to_string(),
+                    journal,
                 ],
             },
             "lock": {"file": {
@@ -83,13 +100,24 @@ impl Group {
             "ports": [{"name": "openwire", "port": 61616}],
             "hangTimeoutMillis": HANG_MILLIS,
             "stopGraceMillis": 5000,
-            "epochFloor": "/mnt/epoch",
+            "epochFloor": format!("{}/epoch", self.store),
+            "volume": {
+                "members": self.members,
+                "preflight": self.preflight,
+                "locks": true,
+                "keepAliveMillis": KEEP_ALIVE_MILLIS,
+            },
             "credentials": {
                 "admin": format!("{CONFIG}/admin"), "users": null, "output": "/tmp",
             },
         })
         .to_string()
     }
+}
+
+/// Why no broker is started on the volume, or should not have been.
+pub fn problem_of(report: &Report) -> Option<StoreProblemKind> {
+    report.volume.as_ref()?.problem.as_ref().map(|problem| problem.kind)
 }
 
 /// A pod of the group.
@@ -100,7 +128,12 @@ pub struct Pod<'a> {
     asker: Actor,
 }
 
-impl Pod<'_> {
+impl<'a> Pod<'a> {
+    /// Where it runs.
+    pub fn machine(&self) -> &'a Machine {
+        self.machine
+    }
+
     /// What the agent answers, also when the machine is cut off.
     pub fn report(&mut self) -> Report {
         self.wait_until("a report", LATE, |_| true)
@@ -165,6 +198,14 @@ impl Pod<'_> {
         let line = self.machine.shell("ps -o pid,args | grep '[n]fslab-guest broker'").unwrap();
         let pid = line.split_whitespace().next().unwrap().parse().unwrap();
         self.asker.done(&Call::Kill(pid, signal as i32)).unwrap();
+    }
+
+    /// Ends it at once, with its broker.
+    pub fn end(mut self) {
+        let line = self.machine.shell("ps -o pid,args | grep -E '^ *[0-9]+ tandem agent'").unwrap();
+        let pid = line.split_whitespace().next().unwrap().parse().unwrap();
+        self.asker.done(&Call::Kill(pid, Signal::SIGKILL as i32)).unwrap();
+        assert!(self.agent.end(SOON).unwrap().is_some(), "{}: still there", self.machine.name());
     }
 
     /// What it printed since it was last asked.
