@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use tandem::agent::machine::{
-    Act, ChildEvent, Deadline, Input, LockKind, LogSign, Peers, PreparationView, step,
+    Act, ChildEvent, Claims, Deadline, Input, LockKind, LogSign, Peers, PreparationView, step,
 };
 use tandem::broker::report::{AgentState, Evidence, GreetingView, LockView};
 use tandem::lock::lease::{Row, seen};
@@ -54,6 +54,7 @@ impl World {
     /// What an agent keeps in mind.
     fn note(&mut self, p: usize, act: Act) -> Option<Input> {
         let unstable = self.rules.0.lacks(Mutation::UnstableLockFile);
+        let claims = self.claims(p);
         let pod = &mut self.pods[p];
         match act {
             Act::Prepare => pod.preparing = true,
@@ -62,6 +63,7 @@ impl World {
             Act::AskPeers => {
                 return Some(Input::Peers(if pod.api { Peers::Others } else { Peers::Unknown }));
             }
+            Act::AskClaims => return Some(Input::Claims(claims)),
             Act::Arm(Deadline::LockFile) if unstable => {
                 return Some(Input::DeadlinePassed(Deadline::LockFile));
             }
@@ -71,6 +73,13 @@ impl World {
             Act::Start | Act::Stop | Act::Kill(_) | Act::Release => {}
         }
         None
+    }
+
+    /// What the agents of the other pods say of the lock, if this one hears of them.
+    fn claims(&self, p: usize) -> Claims {
+        let mut others = self.pods.iter().enumerate().filter(|(at, pod)| *at != p && pod.acts());
+        let claims = others.any(|(_, pod)| matches!(pod.machine.lock(), LockView::Mine(_)));
+        if claims && self.pods[p].api { Claims::Some } else { Claims::None }
     }
 
     fn start(&mut self, p: usize) -> Input {

@@ -258,6 +258,8 @@ fn rank(deadline: Deadline) -> u8 {
         Deadline::Prepare => 11,
         Deadline::Release => 12,
         Deadline::Exit => 13,
+        Deadline::Claims => 14,
+        Deadline::Doubt => 15,
     }
 }
 

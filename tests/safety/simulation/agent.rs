@@ -3,9 +3,9 @@
 use std::mem::discriminant;
 
 use tandem::agent::machine::{
-    Act, ChildEvent, Deadline, Input, Peers, PreparationView, State, step,
+    Act, ChildEvent, Claims, Deadline, Input, Peers, PreparationView, State, step,
 };
-use tandem::broker::report::{AgentState, GreetingView};
+use tandem::broker::report::{AgentState, GreetingView, LockView};
 use tandem::lock::track::{Life, Track};
 
 use crate::broker::{Broker, Phase};
@@ -118,6 +118,11 @@ impl World {
                 };
                 self.soon(p, takes, Doing::Feed(generation, Input::Peers(peers)));
             }
+            Act::AskClaims => {
+                let generation = self.agent(p).life.generation;
+                let claims = self.claims(p);
+                self.soon(p, 20, Doing::Feed(generation, Input::Claims(claims)));
+            }
             Act::Arm(deadline) => self.arms(p, deadline),
             Act::Disarm(deadline) => {
                 let agent = self.agent(p);
@@ -126,6 +131,14 @@ impl World {
             Act::Exit => self.exits(p),
         }
         None
+    }
+
+    /// What the agents of the other pods say of the lock, if this one hears of them.
+    fn claims(&self, p: usize) -> Claims {
+        let others = self.pods.iter().enumerate().filter(|(at, _)| *at != p);
+        let mut agents = others.filter_map(|(_, pod)| pod.agent.as_ref());
+        let claims = agents.any(|agent| matches!(agent.machine.lock(), LockView::Mine(_)));
+        if claims && self.pods[p].cut_api.is_none() { Claims::Some } else { Claims::None }
     }
 
     fn arms(&mut self, p: usize, deadline: Deadline) {
