@@ -2,8 +2,13 @@ use super::*;
 
 const YIELDS: Input = Input::Disputed(Side::Yields);
 const STAYS: Input = Input::Disputed(Side::Stays);
-const ASKED: [Input; 3] =
-    [Input::LockFile(FileView::Absent), passed_handover(), Input::Lock(LockView::Free)];
+const ASKED: [Input; 5] = [
+    Input::LockFile(FileView::Absent),
+    Input::DeadlinePassed(Deadline::LockFile),
+    Input::LockFile(FileView::Same),
+    passed_handover(),
+    Input::Lock(LockView::Free),
+];
 
 const fn passed_handover() -> Input {
     Input::DeadlinePassed(Deadline::Handover)
