@@ -37,7 +37,7 @@ test-full: ## As test, with repetitions and the whole matrix.
 	tests/stages.sh full
 
 # Most of the time is waiting for leases, so tests run side by side also on few processors.
-test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 10 minutes.
+test-nfs: ## What real NFS clients are told of locks, in emulated machines; root and Linux, 5 minutes once built.
 	cargo build --release --bin tandem
 	cargo test --workspace --test nfs -- --test-threads 4 --nocapture
 

@@ -12,7 +12,6 @@ use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblem
 use crate::broker::settings::{Preflight, VolumeSettings};
 use crate::core::promotion::Author;
 use crate::lock::members::Beaten;
-use crate::lock::trial::GONE_AFTER;
 
 /// A pod that is the only one waits so long for another one to be made.
 const ALONE: Duration = Duration::from_secs(2);
@@ -207,11 +206,6 @@ pub async fn wait(
         }
         sleep(PERIOD).await;
     }
-}
-
-/// Whether a pod has been heard of lately.
-pub fn is_heard(quiet_millis: Option<u64>) -> bool {
-    quiet_millis.is_some_and(|quiet| Duration::from_millis(quiet) < GONE_AFTER)
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl Volume {
         let mut state = self.state();
         match outcome {
             Ok(Ok(beaten)) => {
-                if beaten.peers.iter().any(|peer| preflight::is_heard(peer.quiet_millis)) {
+                if beaten.hears_others() {
                     state.heard = Instant::now();
                     state.unseen = None;
                 }
@@ -138,9 +138,7 @@ impl Volume {
 
     /// Whether no other pod beats at the moment, as far as the last beat showed.
     pub fn is_lonely(&self) -> bool {
-        let state = self.state();
-        let mut peers = state.beaten.iter().flat_map(|beaten| &beaten.peers);
-        !peers.any(|peer| preflight::is_heard(peer.quiet_millis))
+        !self.state().beaten.as_ref().is_some_and(|beaten| beaten.hears_others())
     }
 
     /// What the API server and the other agents say while no other pod is seen to beat.

@@ -30,7 +30,7 @@ use crate::lock::file::holder;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
 use crate::lock::scratch::{attempt, create, hold, lock};
-use crate::lock::trial::{Ask, Beat, Deed, Finding, Peers, Seen, Subject, Tester};
+use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
 const BEAT_BYTES: usize = 1024;
@@ -65,12 +65,20 @@ pub struct Beaten {
     pub finding: Option<Result<TrialReport, StoreProblem>>,
     /// The pod with which the trial goes on.
     pub trying: Option<String>,
-    /// Whether pods tried this mount before and found it good.
+    /// Whether pods tried this mount before and found it good. Asked only until this one has itself.
     pub passed_before: bool,
     /// The volume is full: the beat was written all the same.
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
     pub busy: bool,
+}
+
+impl Beaten {
+    /// Whether another pod has been heard of lately.
+    pub fn hears_others(&self) -> bool {
+        let lives = |quiet| Duration::from_millis(quiet) < GONE_AFTER;
+        self.peers.iter().any(|peer| peer.quiet_millis.is_some_and(lives))
+    }
 }
 
 /// What keeps a pod from beating.
@@ -182,12 +190,15 @@ impl Member {
             self.remembered = true;
         }
         let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
+        // A trial of its own says more: the storage need not be asked with every beat for ever.
+        let tried = matches!(finding, Some(Ok(_)));
+        let passed_before = !tried && mount.as_ref().is_some_and(|mount| remembers(&passed, mount));
         Ok(Beaten {
             local: fs_type::is_local(&self.identity.directory)?,
             peers: peers.collect(),
             finding,
             trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
-            passed_before: mount.as_ref().is_some_and(|mount| remembers(&passed, mount)),
+            passed_before,
             mount,
             full,
             busy: self.tester.is_busy() || self.subject.done.is_some(),

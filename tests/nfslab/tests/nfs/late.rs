@@ -218,15 +218,22 @@ fn cut_and_fence(writers: &mut [Writer<'_>]) {
 
 fn take_over(taker: &Machine) {
     let begun = Instant::now();
+    take_locks(taker, CASES.iter().map(|case| case.label));
+    fact(TEST, &format!("all locks taken over {:.1?} after the SIGKILL", begun.elapsed()));
+}
+
+/// Waits on this machine for the locks of all these directories at once, until the server has freed them.
+/// They are held for as long as what is returned lives.
+pub fn take_locks<'a>(taker: &Machine, labels: impl Iterator<Item = &'a str>) -> Vec<Actor> {
     let mut takers: Vec<Actor> =
-        CASES.iter().map(|case| looker(taker, &format!("/mnt/{}/lock", case.label))).collect();
+        labels.map(|label| looker(taker, &format!("/mnt/{label}/lock"))).collect();
     for taker in &takers {
         taker.begin(&Call::WaitForLock(0)).unwrap();
     }
     for taker in &mut takers {
         assert_eq!(taker.answer(LATE).unwrap().expect("the lock").result, Ok(Value::Done));
     }
-    fact(TEST, &format!("all locks taken over {:.1?} after the SIGKILL", begun.elapsed()));
+    takers
 }
 
 /// The lines of a journal at the server; what was never written reads as zero bytes.

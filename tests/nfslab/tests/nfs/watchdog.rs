@@ -5,13 +5,13 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nfslab::wire::{Call, Value};
+use nfslab::wire::Call;
 use nfslab::{Actor, LEASE, Lab, Machine};
 use tandem::broker::report::{AgentState, Evidence, ExitReason, LockView};
 
-use crate::late::{Arrives, GIVES_UP, Healed, PATIENT, await_last_page, lines};
+use crate::late::{Arrives, GIVES_UP, Healed, PATIENT, await_last_page, lines, take_locks};
 use crate::pod::{Group, Pod};
-use crate::world::{LATE, clients, fact, lab, lab_with_lease, lease, looker, until};
+use crate::world::{LATE, clients, fact, lab, lab_with_lease, lease, until};
 
 const TEST: &str = "watchdog";
 const MINE: LockView = LockView::Mine(Evidence::ClientTable);
@@ -182,13 +182,8 @@ fn groups(lab: &Lab, machines: &[Machine; 4]) -> Vec<Group> {
 
 /// Takes all locks when the server has freed them, and keeps them.
 fn take_over(taker: &Machine) -> Vec<Actor> {
-    let mut takers: Vec<Actor> =
-        CASES.iter().map(|case| looker(taker, &format!("/mnt/{}/lock", case.label))).collect();
-    for taker in &takers {
-        taker.begin(&Call::WaitForLock(0)).unwrap();
-    }
+    let mut takers = take_locks(taker, CASES.iter().map(|case| case.label));
     for taker in &mut takers {
-        assert_eq!(taker.answer(LATE).unwrap().expect("the lock").result, Ok(Value::Done));
         // As Classic does at every acquisition.
         taker.done(&Call::Write(0, "theirs".to_owned())).unwrap();
         taker.done(&Call::Sync(0)).unwrap();
