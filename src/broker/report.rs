@@ -344,6 +344,8 @@ pub enum ExitReason {
     /// Killed by its agent because its network storage did not answer for so long that the server may
     /// give its lock to another one.
     StorageUnproven,
+    /// Killed by its agent because a write to its volume had failed: one that goes on loses messages.
+    StorageFailed,
     /// Stopped politely because the pod was told to end.
     PodStopped,
 }
