@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
-use crate::agent::machine::{self, Act, ChildEvent, Deadline, Input};
+use crate::agent::machine::{self, Act, ChildEvent, Deadline, Input, LogSign};
 use crate::agent::peers::Claims;
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
@@ -28,6 +28,8 @@ impl Agent {
             Event::Volume { generation: of, opened } if of == generation => self.on_volume(opened),
             Event::Greeting { generation: of, view } if of == generation => self.on_greeting(view),
             Event::Child { generation: of, news } if of == generation => self.on_child(news),
+            // A broker with a database may ignore its errors: it looks until the database is back.
+            Event::Log { sign: LogSign::StorageFailed, .. } if self.volume.is_none() => {}
             Event::Log { generation: of, sign } if of == generation => {
                 self.locks.note(of, sign);
                 self.feed(Input::Log(sign));

@@ -36,6 +36,11 @@ const TRIES: &[u8] = b"attempting to acquire exclusive lease to become the maste
 /// `LeaseDatabaseLocker`, when it has got the lease.
 const TAKES: &[u8] = b"becoming master with lease expiry";
 
+/// A broker that takes a storage error for harmless, or is about to end politely because of one
+/// (`DefaultIOExceptionHandler`, 6.3.1).
+const STORAGE_FAILED: [&[u8]; 3] =
+    [b"Ignoring IO exception, ", b"Ignoring no space left exception, ", b"] due to exception, "];
+
 /// What a broker process needs from its agent.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
@@ -220,6 +225,8 @@ fn sign(line: &[u8]) -> Option<LogSign> {
         Some(LogSign::Waits)
     } else if has(TAKES) {
         Some(LogSign::Takes)
+    } else if STORAGE_FAILED.into_iter().any(has) {
+        Some(LogSign::StorageFailed)
     } else {
         None
     }

@@ -90,6 +90,19 @@ fn lines_without_a_meaning_mean_nothing() {
 }
 
 #[test]
+fn what_a_broker_logs_of_a_full_disk_is_understood() {
+    let ignored: &[u8] =
+        b"INFO  DefaultIOExceptionHandler Ignoring no space left exception, java.io";
+    let starting: &[u8] =
+        b"INFO  DefaultIOExceptionHandler Ignoring IO exception, java.io.IOException";
+    let ends: &[u8] = b"INFO  DefaultIOExceptionHandler Stopping BrokerService[orders] due to \
+        exception, java.io.IOException: Async Writer Thread Shutdown";
+    for line in [ignored, starting, ends] {
+        assert_eq!(sign(line), Some(LogSign::StorageFailed));
+    }
+}
+
+#[test]
 fn what_a_broker_with_a_lease_logs_is_understood() {
     let line = b"INFO orders-0.01234567.0000beef attempting to acquire exclusive lease to become \
         the master\n";

@@ -121,7 +121,7 @@ impl LogWatch {
             Some((generation, sign, at)) if generation == life.generation => match sign {
                 LogSign::Takes => LockView::Mine(Evidence::Log),
                 LogSign::Waits if at.elapsed() >= TRY => LockView::Other,
-                LogSign::Waits | LogSign::LockLost => LockView::Unknown,
+                LogSign::Waits | LogSign::LockLost | LogSign::StorageFailed => LockView::Unknown,
             },
             Some(_) | None => LockView::Unknown,
         };

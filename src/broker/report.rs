@@ -354,6 +354,8 @@ pub enum ExitReason {
     /// Killed by its agent because its network storage did not answer for so long that the server may
     /// give its lock to another one.
     StorageUnproven,
+    /// Killed by its agent because a write to its volume had failed: one that goes on loses messages.
+    StorageFailed,
     /// Killed by its agent because another broker held the lock too, and this one was the one to yield
     /// or could not prove its lock.
     SplitBrain,

@@ -111,11 +111,8 @@ pub(super) fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
         return;
     }
     match sign {
-        LogSign::LockLost => {
-            if state.may_write() {
-                kill(state, ExitReason::LockLost, acts);
-            }
-        }
+        LogSign::LockLost | LogSign::StorageFailed if !state.may_write() => {}
+        LogSign::LockLost => kill(state, ExitReason::LockLost, acts),
         LogSign::Waits => {
             // With a lease it says so before its first try, which may succeed.
             let waits = state.kind == LockKind::File || state.lock == LockView::Other;
@@ -132,6 +129,7 @@ pub(super) fn on_log(state: &mut State, sign: LogSign, acts: &mut Vec<Act>) {
                 | Phase::Stopped => {}
             }
         }
+        LogSign::StorageFailed => kill(state, ExitReason::StorageFailed, acts),
         // What the log says of a lease is seen by looks; they prove more.
         LogSign::Takes => {}
     }

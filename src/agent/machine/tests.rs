@@ -556,7 +556,11 @@ fn any_input() -> impl Strategy<Value = Input> {
             .prop_map(Input::LockFile),
         4 => select(vec![GreetingView::Ok, GreetingView::Refused, GreetingView::Silent])
             .prop_map(Input::Greeting),
-        1 => select(vec![LogSign::Waits, LogSign::Takes, LogSign::LockLost]).prop_map(Input::Log),
+        1 => {
+            let signs =
+                vec![LogSign::Waits, LogSign::Takes, LogSign::LockLost, LogSign::StorageFailed];
+            select(signs).prop_map(Input::Log)
+        },
         4 => select(vec![
             ChildEvent::Started,
             ChildEvent::Started,
@@ -689,7 +693,7 @@ proptest! {
             if !kills(&acts).is_empty() && !seen.ever_mine {
                 let reason = matches!(
                     input,
-                    Input::Log(LogSign::LockLost)
+                    Input::Log(LogSign::LockLost | LogSign::StorageFailed)
                         | FREE
                         | Input::DeadlinePassed(Deadline::Proof | Deadline::Doubt)
                         | Input::Disputed(_)
@@ -721,6 +725,19 @@ proptest! {
                 prop_assert!(misses >= 2 && overdue);
             }
             state = next;
+        }
+    }
+
+    #[test]
+    fn a_broker_whose_storage_failed_is_killed_at_once(
+        kind in any_kind(),
+        inputs in any_inputs(),
+    ) {
+        let state = after(kind, &inputs);
+        if state.may_write() {
+            let acts = step(state, Input::Log(LogSign::StorageFailed)).1;
+            prop_assert_eq!(kills(&acts), [ExitReason::StorageFailed]);
+            prop_assert!(!acts.contains(&Act::Stop));
         }
     }
 

@@ -78,6 +78,8 @@ pub enum LogSign {
     Takes,
     /// It found its lock lost and is about to stop politely.
     LockLost,
+    /// A write to its volume failed: what it has in memory is no longer what the store has.
+    StorageFailed,
 }
 
 /// Changes of the broker process.

@@ -27,6 +27,10 @@ const LOOK_FOR_ROOM: &str =
 /// full volume would otherwise take no message until it is started again (6.3.1).
 const ALL_OF_THE_VOLUME: &str = r#"<systemUsage><systemUsage><storeUsage><storeUsage percentLimit="100"/></storeUsage></systemUsage></systemUsage>"#;
 
+/// By default a broker goes on when its disk was full. Its index is then older than it believes, and
+/// messages that it has acknowledged are not found again (docs/decisions/0014).
+const NO_ERROR_IS_IGNORED: &str = r#"<ioExceptionHandler><bean xmlns="http://www.springframework.org/schema/beans" class="org.apache.activemq.util.DefaultIOExceptionHandler"><property name="ignoreNoSpaceErrors" value="false"/></bean></ioExceptionHandler>"#;
+
 impl BrokerXml<'_> {
     /// The text of `activemq.xml`.
     ///
@@ -44,6 +48,9 @@ impl BrokerXml<'_> {
             children.push(("ioExceptionHandler", jdbc_beans::io_exception_handler()));
         }
         let on_volume = matches!(self.store, Store::Volume { .. });
+        if on_volume {
+            children.push(("ioExceptionHandler", NO_ERROR_IS_IGNORED.to_owned()));
+        }
         let theirs = |name: &str| self.fragment.elements.iter().any(|e| e.name == name);
         if on_volume && !theirs("systemUsage") {
             children.push(("systemUsage", ALL_OF_THE_VOLUME.to_owned()));

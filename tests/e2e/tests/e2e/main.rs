@@ -19,7 +19,7 @@ mod storage;
 
 use std::{
     process::ExitCode,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use e2e::{Lab, Product, Store};
@@ -30,6 +30,9 @@ use tokio::runtime::Runtime;
 
 /// How many scenarios run side by side: each has a pair of brokers and up to two clients.
 const SIDE_BY_SIDE: usize = 3;
+
+/// Characters of a failure that are said again at the end; all of them stand where it happened.
+const SAID_AGAIN: usize = 700;
 
 /// What a scenario returns: figures, in words.
 type Outcome = anyhow::Result<String>;
@@ -340,25 +343,48 @@ fn main() -> ExitCode {
         }
     }
     let control_plane = Arc::new(RwLock::new(()));
+    let failures = Arc::new(Mutex::new(Vec::new()));
     let trials = scenarios()
         .into_iter()
         .map(|scenario| {
             let (shared, control_plane) = (Arc::clone(&shared), Arc::clone(&control_plane));
-            Trial::test(scenario.name.clone(), move || match scenario.company {
-                Company::Beside => {
-                    let _others = control_plane.read().unwrap_or_else(PoisonError::into_inner);
-                    carry_out(&scenario, &shared)
+            let failures = Arc::clone(&failures);
+            Trial::test(scenario.name.clone(), move || {
+                let outcome = in_company(&scenario, &shared, &control_plane);
+                if let Err(error) = &outcome {
+                    let text = error.message().unwrap_or_default();
+                    let text: String = text.chars().take(SAID_AGAIN).collect();
+                    let mut all = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    all.push(format!("{}: {text}", scenario.name));
                 }
-                Company::Alone => {
-                    let _alone = control_plane.write().unwrap_or_else(PoisonError::into_inner);
-                    carry_out(&scenario, &shared)
-                }
+                outcome
             })
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     println!("{} passed, {} failed", conclusion.num_passed, conclusion.num_failed);
+    for failure in failures.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        println!("{failure}");
+    }
     conclusion.exit_code()
+}
+
+/// Beside others, or when they have ended.
+fn in_company(
+    scenario: &Scenario,
+    shared: &OnceLock<(Lab, Runtime)>,
+    control_plane: &RwLock<()>,
+) -> Result<(), Failed> {
+    match scenario.company {
+        Company::Beside => {
+            let _others = control_plane.read().unwrap_or_else(PoisonError::into_inner);
+            carry_out(scenario, shared)
+        }
+        Company::Alone => {
+            let _alone = control_plane.write().unwrap_or_else(PoisonError::into_inner);
+            carry_out(scenario, shared)
+        }
+    }
 }
 
 /// A bed with Tandem installed; this process moves into its network before it starts any thread.
