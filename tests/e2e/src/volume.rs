@@ -10,6 +10,9 @@ use crate::{Group, Lab, Server, Store};
 
 /// Mebibytes of a volume that is soon full; KahaDB's journal is a sparse file of 32 at first.
 const SMALL: u32 = 96;
+/// Mebibytes of one that never is. In memory: a machine's disk that stalls for longer than a client's
+/// patience (2 s) would be a fault that no scenario asked for.
+const ROOMY: u32 = 1024;
 
 /// The storage server of a group, mounted on every node; nothing for another store.
 ///
@@ -19,7 +22,7 @@ pub fn make(lab: &Lab, namespace: &str, store: Store, server: Server) -> Result<
     if store != Store::NetworkFile {
         return Ok(None);
     }
-    let options = StorageOptions { witness: true, ..StorageOptions::default() };
+    let options = StorageOptions { witness: true, size: Some(ROOMY), ..StorageOptions::default() };
     let (name, options) = match server {
         // Nothing happens to it: it need not be quick to doubt its clients, nor they it.
         Server::Shared => {
