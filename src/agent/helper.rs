@@ -143,7 +143,12 @@ async fn exchange(
 }
 
 fn arguments(args: &ProbeArgs) -> Vec<OsString> {
-    let paths = [("--lock", &args.lock), ("--floor", &args.floor), ("--members", &args.members)];
+    let paths = [
+        ("--lock", &args.lock),
+        ("--floor", &args.floor),
+        ("--members", &args.members),
+        ("--store", &args.store),
+    ];
     let paths = paths.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
     let names = [("--pod", &args.pod), ("--uid", &args.uid), ("--node", &args.node)];
     let names = names.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));

@@ -6,6 +6,7 @@ use crate::lock::mount::Mount;
 
 const SETTINGS: fn(Preflight) -> VolumeSettings = |preflight| VolumeSettings {
     members: "/store/tandem-members".to_owned(),
+    store: "/store/kahadb".to_owned(),
     preflight,
     locks: true,
     keep_alive_millis: 250,

@@ -27,8 +27,11 @@ pub struct ProbeArgs {
     #[arg(long)]
     pub floor: Option<PathBuf>,
     /// The directory in which pods beat; without it this process does not.
-    #[arg(long, requires_all = ["pod", "uid", "node"])]
+    #[arg(long, requires_all = ["store", "pod", "uid", "node"])]
     pub members: Option<PathBuf>,
+    /// The store on the same volume.
+    #[arg(long)]
+    pub store: Option<PathBuf>,
     /// The pod's name.
     #[arg(long)]
     pub pod: Option<String>,
@@ -109,6 +112,7 @@ fn not_its_work() -> Answer {
 fn member(args: &ProbeArgs) -> anyhow::Result<Option<Member>> {
     let ProbeArgs {
         members: Some(directory),
+        store: Some(store),
         pod: Some(pod),
         uid: Some(uid),
         node: Some(node),
@@ -117,8 +121,13 @@ fn member(args: &ProbeArgs) -> anyhow::Result<Option<Member>> {
     else {
         return Ok(None);
     };
-    let (directory, pod) = (directory.clone(), pod.clone());
-    let identity = Identity { directory, pod, uid: uid.clone(), node: node.clone() };
+    let identity = Identity {
+        directory: directory.clone(),
+        store: store.clone(),
+        pod: pod.clone(),
+        uid: uid.clone(),
+        node: node.clone(),
+    };
     let program = std::env::current_exe().context("where this binary is")?;
     Ok(Some(Member::new(identity, program)))
 }

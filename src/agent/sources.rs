@@ -116,6 +116,7 @@ fn watched(volume: VolumeSettings, settings: &AgentSettings, pod: &Pod, kept: &K
         lock: None,
         floor: None,
         members: Some(PathBuf::from(&volume.members)),
+        store: Some(PathBuf::from(&volume.store)),
         pod: Some(pod.name.clone()),
         uid: Some(pod.uid.clone()),
         node: Some(pod.node.clone()),

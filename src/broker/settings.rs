@@ -47,6 +47,8 @@ pub struct AgentSettings {
 pub struct VolumeSettings {
     /// A directory on it in which the agents beat and try its locks.
     pub members: String,
+    /// The directory on it with the messages.
+    pub store: String,
     /// What a refusal means.
     pub preflight: Preflight,
     /// Whether a lock on a file of it elects the master.

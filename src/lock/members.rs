@@ -29,6 +29,7 @@ use crate::clock;
 use crate::lock::file::holder;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
+use crate::lock::owner::{self, NotOurs};
 use crate::lock::scratch::{attempt, create, hold, lock};
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
 
@@ -42,6 +43,8 @@ const FORGOTTEN: Duration = Duration::from_hours(24);
 pub struct Identity {
     /// The directory, which is made if it does not exist.
     pub directory: PathBuf,
+    /// The store on the same volume, which the pod's broker must be able to write.
+    pub store: PathBuf,
     /// The pod's name.
     pub pod: String,
     /// Its uid.
@@ -106,6 +109,8 @@ pub struct Member {
     subject: Subject,
     holder: Option<Child>,
     remembered: bool,
+    /// The own beat's file has its length: no beat needs more room.
+    written: bool,
 }
 
 impl Member {
@@ -128,6 +133,7 @@ impl Member {
             subject: Subject::default(),
             holder: None,
             remembered: false,
+            written: false,
         }
     }
 
@@ -154,6 +160,7 @@ impl Member {
     fn prepare(&mut self) -> io::Result<Duration> {
         if self.file.is_none() {
             fs::create_dir_all(&self.identity.directory)?;
+            owner::check(&self.identity.store)?;
             self.file = Some(self.open_own()?);
             self.forget_old();
         }
@@ -169,7 +176,6 @@ impl Member {
             let attempt = attempt(&self.path(peer, "scratch"))?;
             self.tester.attempted(self.begun.elapsed(), attempt);
         }
-        self.beat.count += 1;
         self.beat.ask = wants.ask;
         self.beat.done.clone_from(&self.subject.done);
         Ok(now)
@@ -236,13 +242,18 @@ impl Member {
 
     fn write_own(&mut self) -> io::Result<bool> {
         let Some(file) = &self.file else { return Err(io::ErrorKind::NotConnected.into()) };
+        // Also when something else failed: others see that this pod lives.
+        self.beat.count += 1;
         let mut text = serde_json::to_vec(&self.beat)?;
         text.resize(BEAT_BYTES.max(text.len() + 1), b'\n');
         let written = file.write_all_at(&text, 0).and_then(|()| file.sync_data());
         match written {
             // The server has answered, and knows the lock. What is missing is room for the content.
-            Err(error) if is_full(&error) && self.beat.count > 1 => Ok(true),
-            other => other.map(|()| false),
+            Err(error) if is_full(&error) && self.written => Ok(true),
+            other => other.map(|()| {
+                self.written = true;
+                false
+            }),
         }
     }
 
@@ -322,8 +333,12 @@ impl Member {
     }
 
     fn explain(&self, error: &io::Error) -> StoreProblem {
-        let place = self.identity.directory.display();
         let user = nix::unistd::Uid::effective();
+        if let Some(denied) = error.get_ref().and_then(|inner| inner.downcast_ref::<NotOurs>()) {
+            let message = format!("user {user} {denied}");
+            return StoreProblem { kind: StoreProblemKind::NotWritable, message };
+        }
+        let place = self.identity.directory.display();
         let (kind, what) = match error.raw_os_error().map(Errno::from_raw) {
             Some(Errno::EROFS) => {
                 (StoreProblemKind::ReadOnly, "the volume is read-only".to_owned())

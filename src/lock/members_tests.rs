@@ -5,6 +5,7 @@ use super::*;
 fn member(directory: &Path) -> Member {
     let identity = Identity {
         directory: directory.to_owned(),
+        store: directory.join("store"),
         pod: "orders-0".to_owned(),
         uid: "own".to_owned(),
         node: "node-0".to_owned(),

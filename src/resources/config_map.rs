@@ -90,7 +90,8 @@ fn volume(cluster: &ValidCluster) -> Option<VolumeSettings> {
         VolumeLock::Lease(database) => (false, database.renew_millis),
     };
     let members = paths::MEMBERS.to_owned();
-    Some(VolumeSettings { members, preflight: *preflight, locks, keep_alive_millis })
+    let store = paths::KAHADB.to_owned();
+    Some(VolumeSettings { members, store, preflight: *preflight, locks, keep_alive_millis })
 }
 
 fn lock(store: &Store) -> LockSettings {

@@ -190,7 +190,7 @@ impl Group {
         let lock = store.join("lock");
         let volume = self.tried.as_ref().map(|(preflight, _)| {
             json!({
-                "members": store.join("members"), "preflight": preflight, "locks": true,
+                "members": store.join("members"), "store": store.join("kahadb"), "preflight": preflight, "locks": true,
                 "keepAliveMillis": KEEP_ALIVE,
             })
         });

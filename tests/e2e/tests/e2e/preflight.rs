@@ -54,7 +54,14 @@ async fn unwritable(lab: &Lab) -> Result<String> {
     let mode = |mode| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(mode));
     mode(0o755)?;
     let told = expect(&group, "NotWritable").await?;
+    // The directory is right now, but has a store of somebody else.
+    let store = directory.join("kahadb");
+    std::fs::create_dir(&store)?;
+    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o777))?;
+    std::fs::File::create(store.join("lock"))?;
     mode(0o777)?;
+    group.await_condition("StorageLockVerified", "False", "/store/kahadb/lock").await?;
+    std::fs::remove_dir_all(&store)?;
     group.await_complete().await?;
     let message = group.await_condition("StorageLockVerified", "True", "LockVerified").await?;
     let lock = group.status().await?.lock.context("no lock in the status")?;

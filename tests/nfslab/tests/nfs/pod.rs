@@ -102,7 +102,7 @@ impl Group {
             "stopGraceMillis": 5000,
             "epochFloor": format!("{}/epoch", self.store),
             "volume": {
-                "members": self.members,
+                "members": self.members, "store": format!("{}/kahadb", self.store),
                 "preflight": self.preflight,
                 "locks": true,
                 "keepAliveMillis": KEEP_ALIVE_MILLIS,
