@@ -67,6 +67,9 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
     if facts.beat_age.is_none_or(|age| age > HANGS) {
         return Gate::Refused(hangs());
     }
+    if beaten.full {
+        return Gate::Refused(full());
+    }
     let warn = settings.preflight == Preflight::Warn;
     match objection(settings, beaten, facts) {
         Some(_) if warn => return Gate::Open,
@@ -162,9 +165,14 @@ pub fn notes(settings: &VolumeSettings, beaten: &Beaten) -> Vec<StoreNote> {
         }
     }
     if beaten.full {
-        note(StoreNoteKind::Full, "the volume is full: make it larger".to_owned());
+        note(StoreNoteKind::Full, full().message);
     }
     notes
+}
+
+fn full() -> StoreProblem {
+    let message = "the volume is full: make it larger".to_owned();
+    StoreProblem { kind: StoreProblemKind::Full, message }
 }
 
 /// The storage does not answer.

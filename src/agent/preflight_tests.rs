@@ -59,6 +59,15 @@ fn refused(gate: &Gate) -> Option<StoreProblemKind> {
 }
 
 #[test]
+fn no_broker_is_started_without_room() {
+    for preflight in [Preflight::Required, Preflight::Warn] {
+        let full = Beaten { full: true, finding: Some(Ok(trial())), ..beaten() };
+        let gate = judge(preflight, &full, 0, &Presence::Alone);
+        assert_eq!(refused(&gate), Some(StoreProblemKind::Full));
+    }
+}
+
+#[test]
 fn a_passed_trial_opens_and_a_failed_one_shuts_unless_warn() {
     let passed = Beaten { finding: Some(Ok(trial())), ..beaten() };
     let failed = Beaten { finding: Some(Err(refusal())), ..beaten() };

@@ -70,7 +70,7 @@ pub struct Beaten {
     pub trying: Option<String>,
     /// Whether pods tried this mount before and found it good. Asked only until this one has itself.
     pub passed_before: bool,
-    /// The volume is full: the beat was written all the same.
+    /// There is no room on the volume for what a broker writes as it starts.
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
     pub busy: bool,
@@ -206,7 +206,7 @@ impl Member {
             trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
             passed_before,
             mount,
-            full,
+            full: full || owner::is_full(&self.identity.directory)?,
             busy: self.tester.is_busy() || self.subject.done.is_some(),
         })
     }

@@ -1,11 +1,24 @@
-//! Whether the broker's user may write to a store that others have made.
+//! Whether there is anything in the way of a broker that is to write a store: rights, or no room.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, accessat, statvfs};
 use thiserror::Error;
+
+/// Bytes that a broker writes as it starts, at most: pages of its index, twice, and the end of its journal.
+/// It is killed if it cannot, so a start with less is in vain.
+const NEEDED: u64 = 1 << 20;
+
+/// Whether a volume has no room for a broker to start.
+///
+/// # Errors
+/// When the volume does not say.
+pub fn is_full(directory: &Path) -> io::Result<bool> {
+    let volume = statvfs(directory)?;
+    Ok(volume.f_bavail.saturating_mul(volume.f_frsize) < NEEDED)
+}
 
 /// A part of the store that this process may not write to.
 #[derive(Debug, Error)]

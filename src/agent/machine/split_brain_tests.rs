@@ -96,8 +96,11 @@ proptest! {
             }
             match input {
                 STAYS => doubted = true,
-                Input::Lock(LockView::Mine(_)) | Input::Child(ChildEvent::Started) => doubted = false,
+                Input::Lock(LockView::Mine(_)) => doubted = false,
                 _ => {}
+            }
+            if acts.contains(&Act::Start) {
+                doubted = false;
             }
             state = next;
         }

@@ -24,8 +24,9 @@ const LOOK_FOR_ROOM: &str =
     r#" schedulePeriodForDiskUsageCheck="5000" diskUsageCheckRegrowThreshold="1048576""#;
 
 /// Only a limit in percent rises again when there is more room than before: a broker that starts on a
-/// full volume would otherwise take no message until it is started again (6.3.1).
-const ALL_OF_THE_VOLUME: &str = r#"<systemUsage><systemUsage><storeUsage><storeUsage percentLimit="100"/></storeUsage></systemUsage></systemUsage>"#;
+/// full volume would otherwise take no message until it is started again (6.3.1). Senders wait at nine tenths:
+/// a broker that finds no room for its index and for what consumers acknowledge has to be killed.
+const MOST_OF_THE_VOLUME: &str = r#"<systemUsage><systemUsage><storeUsage><storeUsage percentLimit="90"/></storeUsage></systemUsage></systemUsage>"#;
 
 /// By default a broker goes on when its disk was full. Its index is then older than it believes, and
 /// messages that it has acknowledged are not found again (docs/decisions/0014).
@@ -53,7 +54,7 @@ impl BrokerXml<'_> {
         }
         let theirs = |name: &str| self.fragment.elements.iter().any(|e| e.name == name);
         if on_volume && !theirs("systemUsage") {
-            children.push(("systemUsage", ALL_OF_THE_VOLUME.to_owned()));
+            children.push(("systemUsage", MOST_OF_THE_VOLUME.to_owned()));
         }
         children.extend(self.fragment.elements.iter().map(|e| (e.name.as_str(), e.text.clone())));
         children.sort_by_key(|(name, _)| *name); // the schema wants alphabetical order
