@@ -1,6 +1,7 @@
 //! What the loop does with what it is told, and how it carries out what the machine decides.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
@@ -18,6 +19,9 @@ use crate::core::promotion;
 use crate::core::split_brain::Mark;
 use crate::lock::track::Life;
 use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
+
+/// A broker that was said to hold the lock is taken to hold it for so long while its agent is silent.
+const CLAIMS_LAST: Duration = Duration::from_secs(10);
 
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -164,10 +168,16 @@ impl Agent {
         self.life.send_replace(Life { generation, pid, nonce: self.nonce, greeted: false });
     }
 
-    /// While the record is disputed, an agent that does not answer may have a broker that holds the lock.
+    /// While the record is disputed, an agent that does not answer may have a broker that holds the lock; so
+    /// may one that has just said so.
     fn on_claims(&mut self, claims: &Claims) {
+        if !claims.held_by.is_empty() {
+            self.claimed = Some(Instant::now());
+        }
+        let claimed = self.claimed.is_some_and(|at| at.elapsed() < CLAIMS_LAST);
         let record = self.record.as_ref().and_then(|(record, _)| record.as_deref());
-        let silent = claims.silent.as_ref().filter(|_| record.and_then(Mark::of).is_some());
+        let disputed = record.and_then(Mark::of).is_some();
+        let silent = claims.silent.as_ref().filter(|_| disputed || claimed);
         let problem = if claims.held_by.is_empty() {
             silent.map(|why| {
                 format!("no broker is started here before others are seen to hold no lock: {why}")

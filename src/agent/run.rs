@@ -81,6 +81,8 @@ pub(super) struct Agent {
     /// The broker was ending by itself already when it was to be killed for its lost lock.
     pub(super) crashed: bool,
     pub(super) last_promotion: Option<Instant>,
+    /// When another pod's agent last said that its broker holds the lock, asked before a start.
+    pub(super) claimed: Option<Instant>,
     /// The record as last seen, and when.
     pub(super) record: Option<(Option<Box<serde_json::Value>>, Instant)>,
     pub(super) done: bool,
@@ -168,6 +170,7 @@ impl Agent {
             repairs: 0,
             crashed: false,
             last_promotion: None,
+            claimed: None,
             record: None,
             done: false,
             settings,

@@ -72,7 +72,10 @@ fn of_two_masters_on_two_stores_one_is_killed_and_kept_down_until_the_other_is_g
     assert_eq!(instance(&first), brokers[0].1, "it went on");
     stays_down(&second);
 
+    // Nobody answers there any more, which says nothing of its broker for a while.
     first.inflict(Fault::KillAgent);
+    sleep(LONG / 2);
+    assert_eq!(second.report().child, None, "it was started in a silence");
     api.remove_pod("split-0");
     second.wait_for(AgentState::Master);
     api.wait_for("the other pod", SOON, |api| api.target() == "split-1" && api.epoch() == 3);
