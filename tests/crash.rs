@@ -66,6 +66,13 @@ async fn in_a_rollout() {
     always_ends_alike(world).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn in_a_switchover() {
+    let world = World::settled(SPEC).await;
+    world.ask("now");
+    always_ends_alike(world).await;
+}
+
 /// Also the generated Secret goes.
 #[tokio::test(start_paused = true)]
 async fn in_a_rollout_that_also_scales_up_and_removes() {

@@ -37,7 +37,7 @@ stage "Kubernetes and images (built once, then cached)" "$testbed" up
 stage "units, properties, golden, fake API, agent, bed" cargo test --workspace
 stage "PostgreSQL and MariaDB" cargo test --workspace --test database
 stage "agents on PostgreSQL and on FUSE" \
-  cargo test --workspace --test agent -- --ignored database:: network:: preflight:: split_brain::
+  cargo test --workspace --test agent -- --ignored database:: network:: preflight:: split_brain:: switchover::
 stage "end to end" cargo test --workspace --test e2e
 stage "random faults for three minutes" "$target/debug/soak" --seconds 180
 [ -z "${TANDEM_FULL:-}" ] ||

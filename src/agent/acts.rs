@@ -44,6 +44,7 @@ impl Agent {
             Event::Claims { generation: of, claims } if of == generation => {
                 self.on_claims(&claims);
             }
+            Event::StepDown { generation: of } if of == generation => self.feed(Input::StepDown),
             Event::Promoted { generation: of, epoch } if of == generation => {
                 self.on_promoted(epoch);
             }
@@ -68,6 +69,7 @@ impl Agent {
             | Event::Log { .. }
             | Event::Peers { .. }
             | Event::Claims { .. }
+            | Event::StepDown { .. }
             | Event::Prepared { .. }
             | Event::Volume { .. }
             | Event::Fenced { .. }
@@ -159,7 +161,8 @@ impl Agent {
         known.greeted = None;
         known.greeting = GreetingView::Refused;
         let was_master = self.lock_taken.is_some() && self.last_promotion.is_some();
-        known.last_exit = Some(ChildExit { reason, status, at: clock::now(), was_master });
+        let stopped = known.stopped.take();
+        known.last_exit = Some(ChildExit { reason, status, at: clock::now(), was_master, stopped });
     }
 
     /// Everything found out for the broker process before is void from now on.
@@ -201,10 +204,25 @@ impl Agent {
         let epochs = &self.promoter.epochs;
         epochs.note(record.as_deref().and_then(promotion::epoch).unwrap_or_default());
         let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
+        let asked = record::is_asked(record.as_deref(), &self.promoter.author, epochs.tried());
         if let Some(side) = side {
             self.feed(Input::Disputed(side));
         }
+        if asked {
+            self.ask_standbys();
+        }
         self.feed(Input::Record(view));
+    }
+
+    /// The master steps down only for somebody who waits.
+    fn ask_standbys(&mut self) {
+        let (generation, events) = (self.generation(), self.around.events.clone());
+        let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
+        self.tasks.spawn(async move {
+            if peers::somebody_waits(&api, &author).await {
+                drop(events.send(Event::StepDown { generation }).await);
+            }
+        });
     }
 
     fn on_promoted(&mut self, epoch: u64) {
@@ -234,7 +252,10 @@ impl Agent {
             Act::Prepare => self.prepare(),
             Act::Start => self.start(),
             Act::Release => self.release(),
-            Act::Stop => self.signal(Signal::SIGTERM),
+            Act::Stop => {
+                self.view.known().stopped = Some(clock::now());
+                self.signal(Signal::SIGTERM);
+            }
             Act::Kill(reason) => {
                 // A lock that is free because its holder just died was not lost.
                 self.crashed = reason == ExitReason::LockLost

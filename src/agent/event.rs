@@ -53,6 +53,11 @@ pub enum Event {
     },
     /// The record as the API server shows it; `None` when it does not exist.
     Record(Option<Box<Value>>),
+    /// Another pod waits for the lock that this broker is asked to give up.
+    StepDown {
+        /// Which broker process.
+        generation: u32,
+    },
     /// The record names this broker.
     Promoted {
         /// Which broker process.

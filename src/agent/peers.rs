@@ -99,6 +99,19 @@ pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) ->
     Claims { held_by, silent: silent.into_iter().find_map(Result::err) }
 }
 
+/// Whether another pod's agent says that its broker waits for the lock.
+pub async fn somebody_waits(api: &ApiServer, author: &Author) -> bool {
+    let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return false };
+    let reports = HttpReports::new();
+    let answers = others(&list, &author.pod.uid).into_iter().map(async |peer| {
+        let answer = timeout(DEADLINE, reports.ask(peer.agent)).await;
+        answer.is_ok_and(|answer| {
+            answer.is_ok_and(|report| report.pod_uid == peer.uid && report.waits())
+        })
+    });
+    join_all(answers).await.contains(&true)
+}
+
 /// Whether its broker holds the lock: a claim that was seen before `since` is asked for again.
 async fn holds(reports: &HttpReports, peer: &Peer, since: Option<Instant>) -> Result<bool, String> {
     loop {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::agent::machine::{RecordView, Side};
 use crate::core::promotion::{Author, is_newer, is_ours};
 use crate::core::split_brain::{Broker, Mark};
+use crate::core::switchover::StepDown;
 
 /// What a disputed record asks of this broker process, if it names it.
 pub(super) fn side(record: &Value, uid: &str, instance: &str) -> Option<Side> {
@@ -12,6 +13,12 @@ pub(super) fn side(record: &Value, uid: &str, instance: &str) -> Option<Side> {
     let ours = |broker: &&Broker| broker.uid == uid && broker.instance == instance;
     mark.brokers.iter().find(ours)?;
     Some(if mark.stays == uid { Side::Stays } else { Side::Yields })
+}
+
+/// Whether the record asks the broker process for which `tried` was written to step down.
+pub(super) fn is_asked(record: Option<&Value>, author: &Author, tried: Option<u64>) -> bool {
+    let (Some(record), Some(epoch)) = (record, tried) else { return false };
+    is_ours(record, author, tried) && StepDown::of(record).is_some_and(|asked| asked.asks(epoch))
 }
 
 /// What the record says of the broker process for which `tried` was written.

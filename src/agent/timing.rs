@@ -72,6 +72,7 @@ impl Timing {
             Deadline::Settle => Duration::from_secs(15),
             Deadline::Take => self.hang + self.poll + self.keep_alive,
             Deadline::Hang => self.hang,
+            Deadline::Yield => Duration::from_secs(10),
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
             Deadline::Prepare

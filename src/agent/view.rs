@@ -60,6 +60,8 @@ pub struct Known {
     pub greeted: Option<Instant>,
     /// The running broker.
     pub child: Option<ChildReport>,
+    /// When it was told to end politely, if it was.
+    pub stopped: Option<jiff::Timestamp>,
     /// The end of the one before.
     pub last_exit: Option<ChildExit>,
     /// The last promotion.
@@ -105,6 +107,7 @@ impl View {
             greeting: GreetingView::Refused,
             greeted: None,
             child: None,
+            stopped: None,
             last_exit: None,
             promotion: None,
             epoch: 0,

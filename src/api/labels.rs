@@ -44,6 +44,12 @@ pub const PREVIOUS_MASTER: &str = "tandem-operator.io/previous-master";
 pub const TAKEOVER_MILLIS: &str = "tandem-operator.io/takeover-millis";
 /// Record: how often the mastership went from one pod to another, a decimal counter.
 pub const FAILOVERS: &str = "tandem-operator.io/failovers";
+/// Record: the last request for a switchover, and the mastership that it is meant for: it asks nothing of a
+/// later one.
+pub const STEP_DOWN: &str = "tandem-operator.io/step-down";
+/// On a `BrokerCluster`, by people: any value that was not there before asks for a switchover. With
+/// `to=<pod>` in it, to that pod.
+pub const SWITCHOVER: &str = "tandem-operator.io/switchover";
 /// Record: several brokers held the lock at the same time; which, when, and which of them goes on. While
 /// it is there, nobody is promoted unless all others are seen to hold nothing.
 pub const DISPUTED: &str = "tandem-operator.io/disputed";

@@ -164,6 +164,13 @@ pub struct PeerReport {
 }
 
 impl Report {
+    /// Whether its broker is proven to wait for a lock that another one holds.
+    pub fn waits(&self) -> bool {
+        self.state == AgentState::Standby
+            && self.lock.view == LockView::Other
+            && self.child.is_some()
+    }
+
     /// The broker process that holds the lock, as this agent sees it.
     pub fn claim(&self) -> Option<(&ChildReport, Evidence)> {
         match self.lock.view {
@@ -338,6 +345,9 @@ pub struct ChildExit {
     pub at: Timestamp,
     /// Whether it was the master.
     pub was_master: bool,
+    /// When it was told to end politely, if it was.
+    #[serde(default)]
+    pub stopped: Option<Timestamp>,
 }
 
 /// Why a broker process ended.
@@ -361,6 +371,8 @@ pub enum ExitReason {
     SplitBrain,
     /// Stopped politely because the pod was told to end.
     PodStopped,
+    /// Stopped politely so that another one takes over, as was asked for.
+    SwitchedOver,
 }
 
 /// A promotion by this agent, with the times that make up a failover.

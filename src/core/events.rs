@@ -3,7 +3,7 @@
 use super::rollout::{Manner, Victim};
 use crate::api::{
     conditions::{Reason, Truth, Type},
-    v1alpha1::BrokerClusterStatus,
+    v1alpha1::{BrokerClusterStatus, SwitchoverResult},
 };
 
 /// The reasons of `Progressing` while pods are replaced, until all are as the spec says. A first start,
@@ -17,6 +17,10 @@ pub enum EventReason {
     MasterElected,
     /// The mastership went to another pod.
     FailedOver,
+    /// The mastership was handed to another pod, as was asked for.
+    SwitchedOver,
+    /// A request for a switchover was refused, or the mastership was handed back.
+    SwitchoverRefused,
     /// Fewer standbys wait than should.
     StandbyLost,
     /// All standbys wait again.
@@ -48,6 +52,8 @@ impl EventReason {
             Self::Lock(reason) => reason.as_str(),
             Self::MasterElected
             | Self::FailedOver
+            | Self::SwitchedOver
+            | Self::SwitchoverRefused
             | Self::StandbyLost
             | Self::StandbyReady
             | Self::SplitBrainDetected
@@ -129,10 +135,32 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
             add(reason, warning, message);
         }
     }
+    switchover(old, new, &mut add);
     split_brain(old, new, &mut add);
     update(old, new, &mut add);
     storage(old, new, &mut add);
     occurrences
+}
+
+/// What became of a request, once.
+fn switchover(
+    old: Option<&BrokerClusterStatus>,
+    new: &BrokerClusterStatus,
+    add: &mut impl FnMut(EventReason, bool, String),
+) {
+    let Some(now) = &new.last_switchover else { return };
+    let before = old.and_then(|old| old.last_switchover.as_ref());
+    if before.is_some_and(|before| (&before.id, before.result) == (&now.id, now.result)) {
+        return;
+    }
+    let (reason, warning) = match now.result {
+        SwitchoverResult::InProgress => return,
+        SwitchoverResult::Succeeded => (EventReason::SwitchedOver, false),
+        SwitchoverResult::Refused | SwitchoverResult::HandedBack => {
+            (EventReason::SwitchoverRefused, true)
+        }
+    };
+    add(reason, warning, now.message.clone());
 }
 
 /// Its end is told when it is proven, however long that takes.

@@ -14,6 +14,7 @@ pub mod record;
 pub mod rollout;
 pub mod split_brain;
 pub mod status;
+pub mod switchover;
 pub mod validate;
 pub mod verdicts;
 mod volume_verdict;

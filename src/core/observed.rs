@@ -139,12 +139,7 @@ impl PodView {
 
     /// Proven to wait for a lock that another one holds.
     pub fn waits(&self) -> bool {
-        !self.terminating
-            && self.report().is_some_and(|report| {
-                report.state == AgentState::Standby
-                    && report.lock.view == LockView::Other
-                    && report.child.is_some()
-            })
+        !self.terminating && self.report().is_some_and(Report::waits)
     }
 
     /// Proven to serve: its broker lives, holds the lock and greets.

@@ -13,6 +13,7 @@ use super::{
     observed::{Observed, PodView},
     rollout::{self, Manner, Rollout, Victim},
     split_brain::{self, Claim, SplitBrain},
+    switchover::{self, StepDown, Switchover},
     validate::ValidCluster,
 };
 use crate::{
@@ -68,6 +69,8 @@ pub struct Findings {
     pub rollout: Rollout,
     /// Objects of somebody else that bear a child's name.
     pub foreign: Vec<(Kind, String)>,
+    /// What is done about a request for a switchover.
+    pub switchover: Switchover,
     /// Pods of lost nodes, and what becomes of them.
     pub losses: Vec<(String, String)>,
 }
@@ -84,6 +87,8 @@ pub enum RecordStep {
     Dispute,
     /// Take the mark off: the dispute is over, as is seen once more.
     Settle,
+    /// Write a request for a switchover, or its refusal, if the same master is still recorded.
+    Request(StepDown),
     /// Point it at this proven master; carried out on the order read, prove, write.
     Repoint {
         /// The pod.
@@ -120,14 +125,27 @@ pub fn plan(
     let hands_off = cluster.spec.paused || !foreign.is_empty();
     let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
     let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
-    let record = record_step(observed, &split_brain, &group, now);
-    let look_again = if disputed { SOON } else { look_again(cluster, observed, &rollout, &group) };
+    let switchover = switchover::judge(cluster, observed, &group, &rollout, now);
+    let requested = match &switchover {
+        // A refusal is written also when the operator is told to keep its hands off: it is the answer.
+        Switchover::Write(request) if foreign.is_empty() && !disputed => {
+            Some(RecordStep::Request(request.clone()))
+        }
+        Switchover::Write(_) | Switchover::None | Switchover::UnderWay | Switchover::Unknown(_) => {
+            None
+        }
+    };
+    let record = record_step(observed, &split_brain, &group, now).filter(|_| !hands_off);
+    let record = record.or(requested);
+    let switches = matches!(switchover, Switchover::Write(_) | Switchover::UnderWay);
+    let look_again =
+        if disputed || switches { SOON } else { look_again(cluster, observed, &rollout, &group) };
     let (losses, lost) = losses(cluster, observed, &group, now);
     let replaced = match &rollout {
         Rollout::Replace(victim) => Some(victim.clone()),
         Rollout::Done | Rollout::Moving(_) | Rollout::Waiting(_) | Rollout::Stuck(_) => None,
     };
-    let step = lost.or(replaced).filter(|_| !hands_off && !disputed);
+    let step = lost.or(replaced).filter(|_| !hands_off && !disputed && !switches);
     Plan {
         prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
         apply: if hands_off {
@@ -139,9 +157,9 @@ pub fn plan(
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
-        record: if hands_off { None } else { record },
+        record,
         step,
-        findings: Findings { lock, split_brain, group, rollout, foreign, losses },
+        findings: Findings { lock, split_brain, group, rollout, foreign, switchover, losses },
         look_again,
     }
 }

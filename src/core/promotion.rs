@@ -8,7 +8,7 @@ use jiff::fmt::temporal::DateTimePrinter;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::split_brain::Mark;
+use super::{split_brain::Mark, switchover::StepDown};
 use crate::api::labels;
 use crate::broker::settings::RecordPort;
 
@@ -209,6 +209,15 @@ pub fn undisputed(record: &Value) -> Result<Value, RecordError> {
     version(record)?;
     let mut record = record.clone();
     annotations(&mut record)?.remove(labels::DISPUTED);
+    Ok(record)
+}
+
+/// The record with a request for a switchover; it leads clients where it did.
+pub fn requested(record: &Value, request: &StepDown) -> Result<Value, RecordError> {
+    version(record)?;
+    let mut record = record.clone();
+    let text = serde_json::to_string(request).map_err(|_| RecordError::Malformed("request"))?;
+    annotations(&mut record)?.insert(labels::STEP_DOWN.to_owned(), text.into());
     Ok(record)
 }
 

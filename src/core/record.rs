@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::split_brain::Mark;
+use super::{split_brain::Mark, switchover::StepDown};
 use crate::api::labels;
 
 /// The promotion record.
@@ -26,6 +26,8 @@ pub struct RecordView {
     pub failovers: i64,
     /// Several brokers held the lock at the same time, and nobody was promoted since.
     pub disputed: Option<Mark>,
+    /// The last request for a switchover.
+    pub step_down: Option<StepDown>,
     /// Where traffic goes; nowhere when withdrawn.
     pub target: Option<Target>,
     /// How many endpoints there are: more than one is never Tandem's doing.
@@ -64,6 +66,7 @@ impl RecordView {
             takeover_millis: number(labels::TAKEOVER_MILLIS),
             failovers: number(labels::FAILOVERS).unwrap_or_default(),
             disputed: Mark::of(slice),
+            step_down: StepDown::of(slice),
             target: endpoints.and_then(|list| list.first()).map(|endpoint| Target {
                 pod: text(endpoint, "/targetRef/name"),
                 uid: text(endpoint, "/targetRef/uid"),

@@ -8,6 +8,7 @@ use super::{
     observed::{ContainerView, Observed, PodView},
     plan::Findings,
     rollout::describe,
+    switchover,
     validate::{Invalid, ValidCluster},
     verdicts, volume_verdict,
 };
@@ -72,6 +73,10 @@ pub fn status(
         endpoints: endpoints(cluster),
         last_failover: last_failover(observed, previous),
         failovers: observed.record.as_ref().map_or(0, |record| record.failovers),
+        last_switchover: switchover::outcome(
+            observed,
+            previous.and_then(|status| status.last_switchover.as_ref()),
+        ),
         lock: Some(lock_status(cluster, observed, findings)),
         conditions: conditions::merge(old, &verdicts, cluster.generation, now),
     }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::{
+        labels,
         names::ClusterName,
         v1alpha1::{
             BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, Lock, Preflight,
@@ -53,6 +54,16 @@ pub struct ValidCluster {
     /// of the spec, not of the built manifests, so a newer operator that builds them differently
     /// restarts no broker.
     pub revision: String,
+    /// What people ask for by the annotation [`labels::SWITCHOVER`].
+    pub switchover: Option<String>,
+}
+
+/// Kubernetes bounds all annotations together at 256 KiB; this one goes on the record.
+const LONGEST_REQUEST: usize = 200;
+
+fn request(cluster: &BrokerCluster) -> Option<String> {
+    let text = cluster.metadata.annotations.as_ref()?.get(labels::SWITCHOVER)?.trim();
+    (!text.is_empty()).then(|| text.chars().take(LONGEST_REQUEST).collect())
 }
 
 impl ValidCluster {
@@ -151,6 +162,7 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
             .clone()
             .unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
         revision: revision(spec),
+        switchover: request(cluster),
         spec: spec.clone(),
     })
 }

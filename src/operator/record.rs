@@ -52,13 +52,18 @@ pub(super) async fn correct<R: Reports>(
             let settled = Mark::of(&record).is_none_or(|mark| over(&seen, &mark).is_ok());
             settled.then(|| legible(cluster, promotion::undisputed(&record))).flatten()
         }
+        RecordStep::Request(request) => {
+            let view = RecordView::read(&record);
+            let applies = view.epoch == request.epoch && view.disputed.is_none();
+            applies.then(|| legible(cluster, promotion::requested(&record, request))).flatten()
+        }
         RecordStep::Repoint { pod, uid } => {
             let proven = proven(pods, reports, pod, uid).await?;
             proven.and_then(|view| repointed(cluster, &record, &view))
         }
     };
     let Some(corrected) = corrected else { return Ok(()) };
-    tracing::warn!(cluster = %cluster.name, ?step, "correcting the promotion record");
+    tracing::warn!(cluster = %cluster.name, ?step, "writing the promotion record");
     replace(children, &name, &corrected).await?;
     if *step == RecordStep::Dispute {
         empty_followers(children, cluster, &name).await?;

@@ -24,6 +24,7 @@ mod preflight;
 #[path = "../support/server.rs"]
 mod server;
 mod split_brain;
+mod switchover;
 
 use std::process::Command;
 use std::time::{Duration, Instant};

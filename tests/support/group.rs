@@ -69,6 +69,8 @@ pub struct Group {
     pub agents_cut_off: bool,
     /// A re-created pod gets a new address; otherwise it gets the one that its name had before.
     pub fresh_addresses: bool,
+    /// Masters do not step down when they are asked.
+    pub deaf: bool,
     /// The garbage collector does not run.
     pub garbage_stays: bool,
     /// For how many milliseconds pods have not beaten on the volume, and whether the storage still
@@ -173,6 +175,10 @@ impl Group {
                     self.lock = Some(broker.uid.clone());
                     Phase::Promoting
                 }
+                Phase::Master if self.is_to_step_down(store, &broker) => {
+                    self.lock = None;
+                    Phase::Starting
+                }
                 Phase::Promoting | Phase::Master => {
                     self.promote(store, &broker, &pod);
                     Phase::Master
@@ -186,6 +192,17 @@ impl Group {
                 self.brokers.insert(broker.uid.clone(), broker);
             }
         }
+    }
+
+    /// Whether the record asks the master's agent, which hears that somebody waits.
+    fn is_to_step_down(&self, store: &Store, broker: &Broker) -> bool {
+        let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
+        let Some(view) = store.get(&record).map(|slice| RecordView::read(&slice)) else {
+            return false;
+        };
+        let asked = view.step_down.as_ref().is_some_and(|asked| asked.asks(view.epoch));
+        let waits = self.brokers.values().any(|other| other.phase == Phase::Waiting);
+        asked && waits && !self.deaf && view.master_uid.as_ref() == Some(&broker.uid)
     }
 
     /// What the master's agent does about the record.

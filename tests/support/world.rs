@@ -144,6 +144,15 @@ impl World {
         state.store.replace(&path, "kubectl", object).unwrap();
     }
 
+    /// The user asks for a switchover.
+    pub fn ask(&self, request: &str) {
+        let path = Self::at("brokerclusters", "orders");
+        let mut state = self.state();
+        let mut object = (*state.store.get(&path).unwrap()).clone();
+        object["metadata"]["annotations"][labels::SWITCHOVER] = json!(request);
+        state.store.replace(&path, "kubectl", object).unwrap();
+    }
+
     /// The user deletes the cluster.
     pub fn delete(&self) {
         self.state().store.remove(&Self::at("brokerclusters", "orders")).unwrap();
@@ -393,7 +402,8 @@ fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
 }
 
 fn still(value: &Value) -> Value {
-    const MOVING: [&str; 8] = [
+    const MOVING: [&str; 9] = [
+        "at",
         "resourceVersion",
         "generation",
         "lastTransitionTime",
@@ -410,6 +420,10 @@ fn still(value: &Value) -> Value {
         }
         Value::Array(items) => items.iter().map(still).collect(),
         Value::String(text) if text.starts_with("uid-") => json!("uid"),
+        // An annotation with an object in it.
+        Value::String(text) if text.starts_with('{') => {
+            serde_json::from_str(text).map_or_else(|_| value.clone(), |inner| still(&inner))
+        }
         other => other.clone(),
     }
 }

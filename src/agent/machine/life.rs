@@ -49,6 +49,11 @@ fn exited(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn gone(state: &mut State, acts: &mut Vec<Act>) {
+    if std::mem::take(&mut state.yielding) && state.phase == Phase::Dying(ExitReason::SwitchedOver)
+    {
+        yielded(state, acts);
+        return;
+    }
     let split = state.phase == Phase::Dying(ExitReason::SplitBrain);
     let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven, ExitReason::StorageUnproven];
     let lost = split || doubts.map(Phase::Dying).contains(&state.phase);
@@ -72,6 +77,34 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
         claims: claim_gate(state.kind, lost, split),
         preparation: Preparation::Due,
     });
+}
+
+/// The child made way for another one, and waits for that one's lock before it starts again.
+fn yielded(state: &mut State, acts: &mut Vec<Act>) {
+    state.child = Child::Absent;
+    state.lock = LockView::Unknown;
+    if state.terminating {
+        end(state, acts);
+        return;
+    }
+    acts.extend([Act::Arm(Deadline::Yield), Act::AskPeers]);
+    state.phase = Phase::Waiting(Waiting {
+        why: Why::Yielded,
+        file: file_gate(state.kind, false),
+        handover: HandoverGate::Shut,
+        backing_off: false,
+        claims: claim_gate(state.kind, false, false),
+        preparation: Preparation::Due,
+    });
+}
+
+/// Another pod waits for the lock, and somebody wants it to have it.
+pub(super) fn on_step_down(state: &mut State, acts: &mut Vec<Act>) {
+    let proven = state.running() && matches!(state.lock, LockView::Mine(_)) && state.recorded;
+    if proven && !state.terminating && matches!(state.phase, Phase::Master(_)) {
+        state.yielding = true;
+        stop(state, acts);
+    }
 }
 
 pub(super) fn on_terminate(state: &mut State, acts: &mut Vec<Act>) {

@@ -59,7 +59,9 @@ fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
 
 fn lose_lock_if_held(state: &mut State, acts: &mut Vec<Act>) {
     if state.running() && state.holds_lock() {
-        kill(state, ExitReason::LockLost, acts);
+        // One that steps down has let go of its lock on purpose.
+        let reason = if state.yielding { ExitReason::SwitchedOver } else { ExitReason::LockLost };
+        kill(state, reason, acts);
     }
 }
 

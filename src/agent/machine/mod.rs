@@ -51,6 +51,9 @@
 //!   sessions may be ended and its lease given to the next one before it ends by itself.
 //! * **Promote**: the child runs, the lock is its, and it greets; all three seen since its start.
 //!   Again whenever the record is seen not to name it while all three still hold.
+//! * **Stop**, besides the pod's end: somebody asks for a switchover, the child is the proven and recorded
+//!   master, and another pod has just said that its broker waits for the lock. It is started again when
+//!   another one is seen to hold the lock, or 10 s after its end, or when there is no other pod.
 //! * **Empty record**: the pod was told to end, its child is gone, it began a promotion, and no newer
 //!   epoch came within 2 s of the child's end.
 //! * **Exit**: the pod was told to end and no child is left; the release is over or its 2 s have
@@ -105,6 +108,7 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
         Input::Claims(claims) => wait::on_claims(&mut state, claims, &mut acts),
         Input::Disputed(side) => lock::on_disputed(&mut state, side, &mut acts),
         Input::Record(view) => on_record(&mut state, view, &mut acts),
+        Input::StepDown => life::on_step_down(&mut state, &mut acts),
         Input::Promoted => on_promoted(&mut state),
         Input::Emptied => life::on_led(&mut state, &mut acts),
         Input::DeadlinePassed(deadline) => on_deadline(&mut state, deadline, &mut acts),
@@ -181,7 +185,9 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         (Deadline::LockFile, Phase::Waiting(waiting)) if waiting.file == FileGate::Settling => {
             waiting.file = FileGate::Settled;
         }
-        (Deadline::Handover, Phase::Waiting(waiting)) => waiting.handover = HandoverGate::Open,
+        (Deadline::Handover | Deadline::Yield, Phase::Waiting(waiting)) => {
+            waiting.handover = HandoverGate::Open;
+        }
         (Deadline::Backoff(_), Phase::Waiting(waiting)) => waiting.backing_off = false,
         (Deadline::Settle, Phase::Starting { .. }) => {
             if state.lock == LockView::Other {
@@ -197,7 +203,7 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         }
         (Deadline::Health, Phase::Standby(_) | Phase::Master(_)) => state.failures = 0,
         (Deadline::StopGrace, Phase::SteppingDown { .. }) if state.child == Child::Running => {
-            lock::kill(state, ExitReason::PodStopped, acts);
+            lock::kill(state, state.exit_reason(), acts);
         }
         (Deadline::Proof, _) => lock::on_proof_deadline(state, acts),
         (Deadline::Prepare, Phase::Waiting(waiting))

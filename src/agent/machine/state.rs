@@ -22,6 +22,8 @@ pub struct State {
     pub(super) releasing: bool,
     /// Whether other brokers hold the lock too, and no look since has found it ours.
     pub(super) doubted: bool,
+    /// Whether the child was stopped for another one to take over, and is not gone yet.
+    pub(super) yielding: bool,
     pub(super) terminating: bool,
 }
 
@@ -67,6 +69,8 @@ pub(super) enum Why {
     FirstStart,
     LockLost,
     Ended,
+    /// It handed the mastership over.
+    Yielded,
 }
 
 /// Whether the lock file, or its absence, has been stable for long enough.
@@ -151,6 +155,7 @@ impl Default for State {
             claimed: false,
             releasing: false,
             doubted: false,
+            yielding: false,
             terminating: false,
         }
     }
@@ -173,6 +178,7 @@ impl State {
                 Why::FirstStart => AgentState::Preflight,
                 Why::LockLost => AgentState::Fenced,
                 Why::Ended => AgentState::Backoff,
+                Why::Yielded => AgentState::SteppingDown,
             },
             Phase::Starting { .. } => AgentState::Starting,
             Phase::Standby(_) => AgentState::Standby,
@@ -180,6 +186,7 @@ impl State {
             Phase::Master(_) => AgentState::Master,
             Phase::SteppingDown { .. } => AgentState::SteppingDown,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
+            Phase::Dying(ExitReason::SwitchedOver) => AgentState::SteppingDown,
             Phase::Dying(
                 ExitReason::LockLost
                 | ExitReason::LeaseUnproven
@@ -205,6 +212,7 @@ impl State {
     pub fn exit_reason(&self) -> ExitReason {
         match self.phase {
             Phase::Dying(reason) => reason,
+            Phase::SteppingDown { .. } if self.yielding => ExitReason::SwitchedOver,
             Phase::SteppingDown { .. } => ExitReason::PodStopped,
             Phase::Waiting(_)
             | Phase::Starting { .. }

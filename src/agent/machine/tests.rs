@@ -575,6 +575,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => select(vec![READY, READY, REFUSED]),
         2 => select(vec![Claims::None, Claims::Some]).prop_map(Input::Claims),
         1 => select(vec![Side::Stays, Side::Yields]).prop_map(Input::Disputed),
+        1 => Just(Input::StepDown),
         1 => Just(Input::Released),
         1 => Just(Input::Promoted),
         1 => Just(Input::Emptied),
@@ -940,3 +941,5 @@ proptest! {
 
 #[path = "split_brain_tests.rs"]
 mod split_brain;
+#[path = "switchover_tests.rs"]
+mod switchover;

@@ -72,7 +72,8 @@ pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
         }
         Preparation::Asked | Preparation::Refused => {}
         Preparation::Done => {
-            acts.extend([Act::Disarm(Deadline::Handover), Act::Start]);
+            acts.extend([Deadline::Handover, Deadline::Yield].map(Act::Disarm));
+            acts.push(Act::Start);
             acts.push(Act::Arm(Deadline::Settle));
             state.phase = Phase::Starting { tries: false };
             state.child = Child::Spawning;

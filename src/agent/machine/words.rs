@@ -59,6 +59,8 @@ pub enum Input {
     Disputed(Side),
     /// The record was seen.
     Record(RecordView),
+    /// Somebody asks for a switchover, and another pod has just said that it waits for the lock.
+    StepDown,
     /// The promotion is written.
     Promoted,
     /// Emptying the record is over, whatever came of it.
@@ -177,6 +179,8 @@ pub enum Deadline {
     /// 2 s after the record said that several brokers hold the lock: a fresh look has found it ours by
     /// then, or it is not proven.
     Doubt,
+    /// 10 s after a child's end that was to hand the mastership over: nobody has taken it.
+    Yield,
     /// 2 s after the child's end: neither start nor exit waits any longer for the lease's release. It
     /// runs out by itself.
     Release,

@@ -38,6 +38,9 @@ pub struct BrokerClusterStatus {
     /// How often the mastership went from one pod to another since the group was made.
     #[serde(default)]
     pub failovers: i64,
+    /// What became of the last request for a switchover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_switchover: Option<SwitchoverStatus>,
     /// The lock that elects the master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockStatus>,
@@ -136,6 +139,43 @@ pub struct FailoverStatus {
     /// Milliseconds from the lock taken to the record written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub takeover_millis: Option<i64>,
+}
+
+/// A request for a switchover: the annotation `tandem-operator.io/switchover` with a new value.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SwitchoverStatus {
+    /// The annotation's value.
+    pub id: String,
+    /// What became of it.
+    pub result: SwitchoverResult,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, and what to do.
+    pub message: String,
+    /// The master that was there.
+    pub from: String,
+    /// The master since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// When the request was seen (RFC 3339).
+    pub at: String,
+    /// Milliseconds from the old master's stop until clients were led to the new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outage_millis: Option<i64>,
+}
+
+/// What becomes of a request for a switchover.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwitchoverResult {
+    /// The master was asked to step down.
+    InProgress,
+    /// Another pod is master.
+    Succeeded,
+    /// Nothing was done.
+    Refused,
+    /// No standby took over in time, so the old master took the lock again.
+    HandedBack,
 }
 
 /// The lock that elects the master.

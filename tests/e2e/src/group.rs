@@ -176,7 +176,19 @@ impl<'a> Group<'a> {
     /// # Errors
     /// The API server's refusal.
     pub async fn edit(&self, spec: &Value) -> Result<BrokerCluster> {
-        let patch = Patch::Merge(json!({"spec": spec}));
+        self.patch(json!({"spec": spec})).await
+    }
+
+    /// Annotates the BrokerCluster.
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn annotate(&self, key: &str, value: &str) -> Result<BrokerCluster> {
+        self.patch(json!({"metadata": {"annotations": {key: value}}})).await
+    }
+
+    async fn patch(&self, change: Value) -> Result<BrokerCluster> {
+        let patch = Patch::Merge(change);
         Ok(self.clusters().patch(&self.name, &PatchParams::default(), &patch).await?)
     }
 

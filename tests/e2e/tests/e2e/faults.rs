@@ -19,7 +19,7 @@ use crate::Outcome;
 pub const CEILING: Duration = Duration::from_secs(60);
 
 /// How often each fault is placed: once in a short run, more in a full one.
-fn repetitions(short: usize, full: usize) -> usize {
+pub fn repetitions(short: usize, full: usize) -> usize {
     if std::env::var_os("TANDEM_FULL").is_some() { full } else { short }
 }
 

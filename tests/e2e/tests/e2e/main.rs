@@ -17,6 +17,7 @@ mod record;
 mod rollout;
 mod split_brain;
 mod storage;
+mod switchover;
 mod table;
 
 use std::{

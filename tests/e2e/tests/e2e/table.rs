@@ -9,6 +9,7 @@ use crate::{
     Outcome, database_faults, database_input, databases, faults, input, lifecycle, nodes, policy,
     preflight, record, rollout, split_brain,
     storage::{self, Heal},
+    switchover,
 };
 
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
@@ -22,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 23] = [
+const SCENARIOS: [(&str, Company, Run); 24] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -39,6 +40,7 @@ const SCENARIOS: [(&str, Company, Run); 23] = [
         rollout::edit(lab, Store::File).boxed_local()
     }),
     ("bad_edit_stops_at_the_standby", Company::Beside, |lab| rollout::bad_edit(lab).boxed_local()),
+    ("switchover", Company::Beside, |lab| switchover::asked_for(lab, Store::File).boxed_local()),
     ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
         record::repaired(lab).boxed_local()
     }),
@@ -92,7 +94,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 21] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 22] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -111,6 +113,9 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 21] = [
     }),
     ("database_pod_deleted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         faults::pod_deleted(lab, store).boxed_local()
+    }),
+    ("database_switchover", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        switchover::asked_for(lab, store).boxed_local()
     }),
     ("database_restarted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         database_faults::restarted(lab, store).boxed_local()

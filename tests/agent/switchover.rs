@@ -1,0 +1,82 @@
+//! A master that is asked to make way: in place, politely, and only for somebody who waits.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tandem::broker::report::{AgentState, ExitReason};
+use tandem::broker::settings::DatabaseKind;
+
+use crate::SOON;
+use crate::api::FakeApi;
+use crate::pod::{Fault, Group};
+use crate::server::Server;
+
+/// What the operator writes.
+fn ask(record: &mut Value, from: &str, epoch: u64) {
+    let request = json!({"id": "now", "at": "2026-01-01T00:00:00Z", "epoch": epoch, "from": from});
+    record["metadata"]["annotations"]["tandem-operator.io/step-down"] = request.to_string().into();
+}
+
+/// Of a group called `handed`.
+fn is_handed_over_once(api: &FakeApi, group: &Group) {
+    let (first, second) = group.master_and_standby();
+    let (first, second) = (first.join(api), second.join(api));
+    api.edit(|record| ask(record, "handed-0", 1));
+    api.wait_for("the other pod", SOON, |api| api.target() == "handed-1" && api.epoch() == 2);
+    let report = first.wait_for(AgentState::Standby);
+    let exit = report.last_exit.unwrap();
+    assert_eq!((exit.reason, exit.was_master), (ExitReason::SwitchedOver, true));
+    assert!(exit.stopped.unwrap() <= exit.at);
+    assert_eq!(report.child.unwrap().restarts, 1);
+
+    // The request is still there, and asks nothing of the mastership after it.
+    second.inflict(Fault::Kill);
+    api.wait_for("the first pod", SOON, |api| api.target() == "handed-0" && api.epoch() == 3);
+    second.wait_for(AgentState::Standby);
+    assert_eq!(first.report().state, AgentState::Master);
+}
+
+#[test]
+fn the_mastership_is_handed_over_in_place_and_once_for_each_request() {
+    let api = FakeApi::start();
+    is_handed_over_once(&api, &Group::new("handed", &api));
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test runs it"]
+fn a_lease_is_handed_over_as_a_lock_on_a_file_is() {
+    let (api, database) = (FakeApi::start(), Server::start(DatabaseKind::PostgreSQL));
+    is_handed_over_once(&api, &Group::on_database("handed", &api, &database));
+}
+
+#[test]
+fn without_anybody_who_waits_a_master_stays() {
+    let api = FakeApi::start();
+    let group = Group::new("stays", &api);
+    let (first, second) = group.master_and_standby();
+    let (first, second) = (first.join(&api), second.join(&api));
+    second.inflict(Fault::KillAgent);
+    api.edit(|record| ask(record, "stays-0", 1));
+    // Longer than the other agent is waited for.
+    sleep(Duration::from_secs(2));
+    assert_eq!((first.report().state, first.report().last_exit), (AgentState::Master, None));
+    assert_eq!((api.target(), api.epoch()), ("stays-0".into(), 1));
+}
+
+#[test]
+fn a_standby_that_does_not_take_over_costs_ten_seconds_and_the_old_master_serves_again() {
+    let api = FakeApi::start();
+    let group = Group::new("back", &api);
+    let (first, second) = group.master_and_standby();
+    let (first, second) = (first.join(&api), second.join(&api));
+    // It waits, as far as its agent can see; then it is gone with its agent.
+    second.inflict(Fault::Freeze);
+    api.edit(|record| ask(record, "back-0", 1));
+    first.wait_until("its end", |report| report.last_exit.is_some());
+    second.inflict(Fault::KillAgent);
+    first.wait_until("its way back", |report| {
+        report.state == AgentState::Master && report.last_exit.is_some()
+    });
+    api.wait_for("a promotion", SOON, |api| api.target() == "back-0" && api.epoch() == 2);
+}
