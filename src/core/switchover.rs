@@ -198,7 +198,7 @@ fn standby(observed: &Observed, master: &str, to: Option<&str>) -> Result<(), Re
         Some(_) if waiting.len() > 1 => refuse(
             "SeveralStandbys",
             format!(
-                "{} wait for the lock, and whichever gets it is master: leave `to` out, or fence the others",
+                "{} wait for the lock, and whichever gets it is master: leave `to` out",
                 names(&waiting)
             ),
         ),

@@ -1,6 +1,7 @@
 //! Faults, and what ends them.
 
 use tandem::agent::machine::Input;
+use tandem::broker::report::AgentState;
 
 use crate::rules::Fault;
 use crate::world::{Phase, Pod, REPLACED, World, ordinal};
@@ -20,6 +21,7 @@ impl World {
             Fault::CutApi => pod.api && !pod.off,
             Fault::ReplacePod => pod.acts() && lives && !self.is_replaced(p) && pod.uid < REPLACED,
             Fault::Terminate => pod.acts(),
+            Fault::StepDown => pod.acts() && pod.machine.name() == AgentState::Master,
             Fault::TouchLock | Fault::DeleteLock => p == 0 && self.store.file,
             Fault::DeleteRecord => p == 0 && self.record.is_some(),
             Fault::LateCommit => {
@@ -60,6 +62,8 @@ impl World {
                 self.add(self.pods[p].uid + REPLACED);
             }
             Fault::Terminate => self.feed(p, Input::Terminate),
+            // Whether somebody waits is the agent's question before; here it may have been answered wrongly.
+            Fault::StepDown => self.feed(p, Input::StepDown),
             Fault::TouchLock => {
                 self.touch();
             }

@@ -97,8 +97,9 @@ fn full() -> bool {
 
 /// All that can befall a group with a file, two at a time, but the lock file's deletion and what needs
 /// an agent that cannot act.
-const OF_FILES: [Fault; 9] = [
+const OF_FILES: [Fault; 10] = [
     Fault::Crash,
+    Fault::StepDown,
     Fault::FreezeBroker,
     Fault::RestartAgent,
     Fault::CutStorage,
@@ -122,7 +123,8 @@ const WITH_DELETION: [Fault; 8] = [
     Fault::DeleteLock,
 ];
 
-const OF_LEASES: [Fault; 9] = [
+const OF_LEASES: [Fault; 10] = [
+    Fault::StepDown,
     Fault::Crash,
     Fault::FreezeBroker,
     Fault::RestartAgent,
@@ -135,7 +137,8 @@ const OF_LEASES: [Fault; 9] = [
 ];
 
 /// One at a time; more than two of them would take too long.
-const ONE: [Fault; 15] = [
+const ONE: [Fault; 16] = [
+    Fault::StepDown,
     Fault::Crash,
     Fault::FreezeBroker,
     Fault::RestartAgent,

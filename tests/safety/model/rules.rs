@@ -46,6 +46,8 @@ pub enum Fault {
     ReplacePod,
     /// A pod is told to end.
     Terminate,
+    /// A master is asked to make way.
+    StepDown,
     /// A read shows the record as it was.
     StaleRead,
     /// A write is done and its answer lost.

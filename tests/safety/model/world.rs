@@ -260,6 +260,7 @@ fn rank(deadline: Deadline) -> u8 {
         Deadline::Exit => 13,
         Deadline::Claims => 14,
         Deadline::Doubt => 15,
+        Deadline::Yield => 16,
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Fault {
     CutApi(usize, u64),
     RestartContainer(usize),
     DeletePod(usize),
+    /// The master is asked to make way, if another one waits.
+    StepDown,
     /// Replaced while it goes on: its node is cut off from the API server.
     ReplacePod(usize, u64),
     TouchLock,
@@ -87,7 +89,7 @@ impl World {
         let p = self.dice.index(pods);
         let short = self.dice.roll(100, 3000);
         let long = self.dice.roll(200, 12_000);
-        match self.dice.roll(0, 15) {
+        match self.dice.roll(0, 16) {
             0 => Fault::Crash(p),
             1 => Fault::FreezeBroker(p, long),
             2 => Fault::CrashUnseen(p, short),
@@ -107,6 +109,7 @@ impl World {
                 }
             }
             11 => Fault::StorageDown(long),
+            14 => Fault::StepDown,
             12 => Fault::StaleReads(long),
             13 => {
                 if p == 0 {
@@ -166,6 +169,7 @@ impl World {
             Fault::CutApi(p, length) => self.pods[p].cut_api = Some(self.lasts(p, length)),
             Fault::RestartContainer(p) => self.restarts(p),
             Fault::DeletePod(p) => self.deletes(p),
+            Fault::StepDown => self.asks_for_a_switchover(),
             Fault::ReplacePod(p, length) => {
                 if !self.pods[p].deleted {
                     self.pods[p].cut_api = Some(self.lasts(p, length));
@@ -270,6 +274,16 @@ impl World {
             self.pods[p].deleted = true;
             self.replaced(p);
             self.all_feeds(p, Input::Terminate);
+        }
+    }
+
+    fn asks_for_a_switchover(&mut self) {
+        let somebody = |world: &Self, state| {
+            (0..world.pods.len()).find(|p| world.state(*p) == state && !world.pods[*p].over)
+        };
+        let waits = somebody(self, AgentState::Standby).is_some();
+        if let Some(master) = somebody(self, AgentState::Master).filter(|_| waits) {
+            self.all_feeds(master, Input::StepDown);
         }
     }
 

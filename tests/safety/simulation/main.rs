@@ -110,7 +110,7 @@ fn a_seed_is_the_same_story_every_time() {
     for seed in 1..=6 {
         let stories = [0, 1].map(|_| day(seed, rules(seed), true).story.unwrap());
         assert_eq!(stories[0], stories[1]);
-        assert!(stories[0].len() > 20);
+        assert!(stories[0].len() > 10);
     }
 }
 
