@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::{
     lock::Group,
     observed::{NodeView, Observed, PodView, ReportView},
+    rollout::{Manner, Victim},
     validate::ValidCluster,
 };
 use crate::broker::{classic::config::millis, report::PeerReport, store::Store};
@@ -126,6 +127,32 @@ fn stopped(beats: &PeerReport) -> Result<(), String> {
         }
         None => Err("the storage does not say whether it still holds its lock".to_owned()),
     }
+}
+
+/// Pods of lost nodes with what becomes of them, and the one that is to be deleted by force.
+pub fn all(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    group: &Group,
+    now: Timestamp,
+) -> (Vec<(String, String)>, Option<Victim>) {
+    let (mut told, mut victim) = (Vec::new(), None);
+    for pod in &observed.pods {
+        match judge(cluster, observed, group, pod, now) {
+            Loss::None => {}
+            Loss::Waits(why) => told.push((pod.name.clone(), why)),
+            Loss::Delete(why) => {
+                told.push((pod.name.clone(), format!("{why}; it is deleted by force")));
+                victim.get_or_insert_with(|| Victim {
+                    pod: pod.name.clone(),
+                    uid: pod.uid.clone(),
+                    why,
+                    manner: Manner::Force,
+                });
+            }
+        }
+    }
+    (told, victim)
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use super::{
     changes::{changed, pinned},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
-    lost::{self, Loss},
+    lost,
     observed::{Observed, PodView},
-    rollout::{self, Manner, Rollout, Victim},
+    rollout::{self, Rollout, Victim},
     split_brain::{self, Claim, SplitBrain},
     switchover::{self, StepDown, Switchover},
     validate::ValidCluster,
@@ -140,7 +140,7 @@ pub fn plan(
     let switches = matches!(switchover, Switchover::Write(_) | Switchover::UnderWay);
     let look_again =
         if disputed || switches { SOON } else { look_again(cluster, observed, &rollout, &group) };
-    let (losses, lost) = losses(cluster, observed, &group, now);
+    let (losses, lost) = lost::all(cluster, observed, &group, now);
     let replaced = match &rollout {
         Rollout::Replace(victim) => Some(victim.clone()),
         Rollout::Done | Rollout::Moving(_) | Rollout::Waiting(_) | Rollout::Stuck(_) => None,
@@ -162,32 +162,6 @@ pub fn plan(
         findings: Findings { lock, split_brain, group, rollout, foreign, switchover, losses },
         look_again,
     }
-}
-
-/// Pods of lost nodes with what becomes of them, and the one that is to be deleted by force.
-fn losses(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    group: &Group,
-    now: Timestamp,
-) -> (Vec<(String, String)>, Option<Victim>) {
-    let (mut told, mut victim) = (Vec::new(), None);
-    for pod in &observed.pods {
-        match lost::judge(cluster, observed, group, pod, now) {
-            Loss::None => {}
-            Loss::Waits(why) => told.push((pod.name.clone(), why)),
-            Loss::Delete(why) => {
-                told.push((pod.name.clone(), format!("{why}; it is deleted by force")));
-                victim.get_or_insert_with(|| Victim {
-                    pod: pod.name.clone(),
-                    uid: pod.uid.clone(),
-                    why,
-                    manner: Manner::Force,
-                });
-            }
-        }
-    }
-    (told, victim)
 }
 
 fn look_again(

@@ -182,9 +182,7 @@ fn standby(observed: &Observed, master: &str, to: Option<&str>) -> Result<(), Re
     let Some(to) = to else {
         return match waiting.first() {
             Some(_) => Ok(()),
-            None => {
-                refuse("NoStandby", format!("no pod waits for the lock{}", idle(observed, master)))
-            }
+            None => refuse("NoStandby", idle(observed, master)),
         };
     };
     match observed.pod(to) {
@@ -212,7 +210,9 @@ fn names(pods: &[&PodView]) -> String {
 
 fn idle(observed: &Observed, master: &str) -> String {
     let others = observed.pods.iter().filter(|pod| pod.name != master);
-    others.map(|pod| format!("; {}: {}", pod.name, describe(pod))).collect()
+    let others: Vec<String> =
+        others.map(|pod| format!("{}: {}", pod.name, describe(pod))).collect();
+    format!("no pod waits for the lock; {}", others.join("; "))
 }
 
 /// What became of the last request, for the status. `previous` is what was published, and stays when it was

@@ -85,7 +85,9 @@ fn judged(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Swi
 fn refusal(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Option<String> {
     match judged(cluster, observed, rollout) {
         Switchover::Write(request) => request.refused.map(|refusal| refusal.reason),
-        other => panic!("{other:?}"),
+        other @ (Switchover::None | Switchover::UnderWay | Switchover::Unknown(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 

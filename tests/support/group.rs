@@ -52,6 +52,7 @@ pub struct Broker {
 }
 
 #[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Group {
     /// By pod uid.
     pub brokers: BTreeMap<String, Broker>,

@@ -177,7 +177,8 @@ impl World {
             serde_json::from_value((*object).clone()).unwrap();
         let context = Arc::clone(&self.context.lock().unwrap());
         tokio::select! {
-            result = reconcile(Arc::new(guard), context) => Some(result),
+            // Held by every test that awaits this: it is large.
+            result = Box::pin(reconcile(Arc::new(guard), context)) => Some(result),
             () = self.api.killed() => {
                 self.restart();
                 Some(Err(Error::Malformed("killed".into())))

@@ -79,7 +79,7 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
     });
 }
 
-/// The child made way for another one, and waits for that one's lock before it starts again.
+/// The child made way for another one, and waits for that one's promotion before it starts again.
 fn yielded(state: &mut State, acts: &mut Vec<Act>) {
     state.child = Child::Absent;
     state.lock = LockView::Unknown;

@@ -1,6 +1,6 @@
 //! What views of the lock mean for the broker.
 
-use super::state::{ClaimGate, FreeLock, HandoverGate, Phase, State};
+use super::state::{ClaimGate, FreeLock, HandoverGate, Phase, State, Why};
 use super::words::{Act, Child, Deadline, LockKind, LogSign, Side};
 use crate::broker::report::{ExitReason, LockView};
 
@@ -22,7 +22,10 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
         }
         LockView::Other => {
             if let Phase::Waiting(waiting) = &mut state.phase {
-                waiting.handover = HandoverGate::Open;
+                // Who made way waits for the other one's promotion: a start would take its processor.
+                if waiting.why != Why::Yielded {
+                    waiting.handover = HandoverGate::Open;
+                }
                 waiting.claims = ClaimGate::Open;
             }
             if let Phase::Standby(free @ (FreeLock::Seen | FreeLock::Overdue)) = &mut state.phase {

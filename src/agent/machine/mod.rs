@@ -53,7 +53,7 @@
 //!   Again whenever the record is seen not to name it while all three still hold.
 //! * **Stop**, besides the pod's end: somebody asks for a switchover, the child is the proven and recorded
 //!   master, and another pod has just said that its broker waits for the lock. It is started again when
-//!   another one is seen to hold the lock, or 10 s after its end, or when there is no other pod.
+//!   another one is promoted, or 10 s after its end, or when there is no other pod.
 //! * **Empty record**: the pod was told to end, its child is gone, it began a promotion, and no newer
 //!   epoch came within 2 s of the child's end.
 //! * **Exit**: the pod was told to end and no child is left; the release is over or its 2 s have
@@ -75,7 +75,9 @@ mod wait;
 mod words;
 
 pub use state::State;
-use state::{ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
+use state::{
+    ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving, Waiting, Why,
+};
 pub use words::{
     Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
     PreparationView, RecordView, Side,
@@ -155,6 +157,9 @@ fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
     state.recorded = view == RecordView::Ours;
     if view == RecordView::Newer && !matches!(state.phase, Phase::Master(_)) {
         state.claimed = false;
+        if let Phase::Waiting(waiting @ Waiting { why: Why::Yielded, .. }) = &mut state.phase {
+            waiting.handover = HandoverGate::Open;
+        }
         if matches!(state.phase, Phase::Ending { .. }) {
             acts.extend([Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
         }

@@ -184,9 +184,10 @@ impl State {
             Phase::Standby(_) => AgentState::Standby,
             Phase::Promoting => AgentState::Promoting,
             Phase::Master(_) => AgentState::Master,
-            Phase::SteppingDown { .. } => AgentState::SteppingDown,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
-            Phase::Dying(ExitReason::SwitchedOver) => AgentState::SteppingDown,
+            Phase::SteppingDown { .. } | Phase::Dying(ExitReason::SwitchedOver) => {
+                AgentState::SteppingDown
+            }
             Phase::Dying(
                 ExitReason::LockLost
                 | ExitReason::LeaseUnproven

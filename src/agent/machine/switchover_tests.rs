@@ -19,13 +19,15 @@ for_each_kind! {
     }
 
     fn it_starts_again_when_another_one_has_the_lock_or_nobody_wants_it(kind) {
-        for input in [OTHER, passed(Deadline::Yield), Input::Peers(Peers::Alone)] {
+        let promoted = Input::Record(RecordView::Newer);
+        for input in [promoted, passed(Deadline::Yield), Input::Peers(Peers::Alone)] {
             let (state, acts) = run(yielded(kind).0, &[FREE, input]);
             assert!(acts.contains(&Act::Start), "{input:?}");
             assert!(acts.contains(&Act::Disarm(Deadline::Yield)), "{input:?}");
             assert_eq!(state.name(), AgentState::Starting);
         }
-        let waits = run(yielded(kind).0, &[FREE, Input::Peers(Peers::Others), Input::Lock(LockView::Unknown)]);
+        let others = Input::Peers(Peers::Others);
+        let waits = run(yielded(kind).0, &[FREE, others, OTHER, Input::Record(RecordView::Ours)]);
         assert!(!waits.1.contains(&Act::Start));
     }
 

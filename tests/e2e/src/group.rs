@@ -167,7 +167,7 @@ impl<'a> Group<'a> {
                 "pod": {"resources": {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}}}
             }
         });
-        merge(&mut object["spec"], spec);
+        objects::merge(&mut object["spec"], spec);
         objects::apply(&self.lab.client, &object).await.map(drop)
     }
 
@@ -386,20 +386,4 @@ where
 /// The wall clock that all of the bed's processes share.
 pub fn now_millis() -> i64 {
     tandem::clock::now().as_millisecond()
-}
-
-/// Merges a change into a value; null removes a field (RFC 7386). No change at all is none.
-pub fn merge(base: &mut Value, change: &Value) {
-    match (base, change) {
-        (Value::Object(base), Value::Object(change)) => {
-            for (key, value) in change {
-                if value.is_null() {
-                    base.remove(key);
-                } else {
-                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (base, change) => *base = change.clone(),
-    }
 }

@@ -50,3 +50,19 @@ pub fn volume(name: &str, directory: &str, namespace: &str, claim: &str) -> Valu
         }
     })
 }
+
+/// Merges a change into a value; null removes a field (RFC 7386). No change at all is none.
+pub fn merge(base: &mut Value, change: &Value) {
+    match (base, change) {
+        (Value::Object(base), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (base, change) => *base = change.clone(),
+    }
+}

@@ -204,7 +204,7 @@ fn object(value: &Value) -> Result<DynamicObject> {
 fn merged(base: &Value, patch: &Value) -> Value {
     let mut base = base.clone();
     if !patch.is_null() {
-        e2e::group::merge(&mut base, patch);
+        e2e::objects::merge(&mut base, patch);
     }
     base
 }
