@@ -17,8 +17,8 @@ pub(super) fn side(record: &Value, uid: &str, instance: &str) -> Option<Side> {
 
 /// Whether the record asks the broker process for which `tried` was written to step down.
 pub(super) fn is_asked(record: Option<&Value>, author: &Author, tried: Option<u64>) -> bool {
-    let (Some(record), Some(epoch)) = (record, tried) else { return false };
-    is_ours(record, author, tried) && StepDown::of(record).is_some_and(|asked| asked.asks(epoch))
+    let asked = record.filter(|record| is_ours(record, author, tried)).and_then(StepDown::of);
+    asked.zip(tried).is_some_and(|(asked, epoch)| asked.asks(epoch))
 }
 
 /// What the record says of the broker process for which `tried` was written.

@@ -69,8 +69,6 @@ pub struct Findings {
     pub rollout: Rollout,
     /// Objects of somebody else that bear a child's name.
     pub foreign: Vec<(Kind, String)>,
-    /// What is done about a request for a switchover.
-    pub switchover: Switchover,
     /// Pods of lost nodes, and what becomes of them.
     pub losses: Vec<(String, String)>,
 }
@@ -159,7 +157,7 @@ pub fn plan(
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record,
         step,
-        findings: Findings { lock, split_brain, group, rollout, foreign, switchover, losses },
+        findings: Findings { lock, split_brain, group, rollout, foreign, losses },
         look_again,
     }
 }

@@ -47,9 +47,6 @@ pub struct StepDown {
     pub epoch: u64,
     /// That master.
     pub from: String,
-    /// The wanted pod, if one is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<String>,
     /// Why nothing is asked, if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
@@ -105,11 +102,9 @@ pub fn judge(
     if let Some(last) = record.step_down.as_ref().filter(|last| last.id == id) {
         return follow(last, record, now);
     }
-    let to = wanted(id);
-    let refused = may_begin(cluster, observed, group, rollout, to).err();
+    let refused = may_begin(cluster, observed, group, rollout, wanted(id)).err();
     let from = record.master.clone().unwrap_or_default();
-    let (id, to) = (id.to_owned(), to.map(str::to_owned));
-    Switchover::Write(StepDown { id, at: now, epoch: record.epoch, from, to, refused })
+    Switchover::Write(StepDown { id: id.to_owned(), at: now, epoch: record.epoch, from, refused })
 }
 
 /// Of a request that is on the record already.
@@ -143,8 +138,6 @@ fn may_begin(
     rollout: &Rollout,
     to: Option<&str>,
 ) -> Result<(), Refusal> {
-    let refuse =
-        |reason: &str, message: String| Err(Refusal { reason: reason.to_owned(), message });
     if cluster.spec.paused {
         return refuse("Paused", "the cluster is paused: set spec.paused to false".to_owned());
     }
@@ -173,10 +166,12 @@ fn may_begin(
     standby(observed, master, to)
 }
 
+fn refuse(reason: &str, message: String) -> Result<(), Refusal> {
+    Err(Refusal { reason: reason.to_owned(), message })
+}
+
 /// Whether the right standby waits.
 fn standby(observed: &Observed, master: &str, to: Option<&str>) -> Result<(), Refusal> {
-    let refuse =
-        |reason: &str, message: String| Err(Refusal { reason: reason.to_owned(), message });
     let waiting: Vec<&PodView> =
         observed.pods.iter().filter(|pod| pod.name != master && pod.waits()).collect();
     let Some(to) = to else {
@@ -269,7 +264,7 @@ fn outage(observed: &Observed, last: &StepDown, record: &RecordView) -> Option<i
     let exit = observed.pod(&last.from)?.report()?.last_exit.as_ref()?;
     let stopped = exit.stopped.filter(|_| exit.reason == ExitReason::SwitchedOver)?;
     let since: Timestamp = record.since.as_ref()?.parse().ok()?;
-    Some(since.duration_since(stopped).as_millis()).and_then(|millis| i64::try_from(millis).ok())
+    i64::try_from(since.duration_since(stopped).as_millis()).ok()
 }
 
 #[cfg(test)]

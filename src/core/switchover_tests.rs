@@ -93,7 +93,7 @@ fn refusal(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Op
 
 fn asked(id: &str) -> StepDown {
     let (id, from) = (id.to_owned(), "orders-0".to_owned());
-    StepDown { id, at: at(NOW), epoch: 3, from, to: None, refused: None }
+    StepDown { id, at: at(NOW), epoch: 3, from, refused: None }
 }
 
 #[test]

@@ -49,11 +49,8 @@ fn exited(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn gone(state: &mut State, acts: &mut Vec<Act>) {
-    if std::mem::take(&mut state.yielding) && state.phase == Phase::Dying(ExitReason::SwitchedOver)
-    {
-        yielded(state, acts);
-        return;
-    }
+    let made_way = std::mem::take(&mut state.yielding)
+        && state.phase == Phase::Dying(ExitReason::SwitchedOver);
     let split = state.phase == Phase::Dying(ExitReason::SplitBrain);
     let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven, ExitReason::StorageUnproven];
     let lost = split || doubts.map(Phase::Dying).contains(&state.phase);
@@ -63,37 +60,26 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
         end(state, acts);
         return;
     }
-    let backing_off = state.failures > 0;
+    // One that made way has not failed, and waits for the other one's promotion before it starts again.
+    let backing_off = !made_way && state.failures > 0;
     if backing_off {
         acts.push(Act::Arm(Deadline::Backoff(state.failures)));
     }
-    acts.extend([Act::Arm(Deadline::Handover), Act::AskPeers]);
-    state.failures = (state.failures + 1).min(MAX_FAILURES);
+    let handover = if made_way { Deadline::Yield } else { Deadline::Handover };
+    acts.extend([Act::Arm(handover), Act::AskPeers]);
+    if !made_way {
+        state.failures = (state.failures + 1).min(MAX_FAILURES);
+    }
     state.phase = Phase::Waiting(Waiting {
-        why: if lost { Why::LockLost } else { Why::Ended },
+        why: match (made_way, lost) {
+            (true, _) => Why::Yielded,
+            (false, true) => Why::LockLost,
+            (false, false) => Why::Ended,
+        },
         file: file_gate(state.kind, lost),
         handover: HandoverGate::Shut,
         backing_off,
         claims: claim_gate(state.kind, lost, split),
-        preparation: Preparation::Due,
-    });
-}
-
-/// The child made way for another one, and waits for that one's promotion before it starts again.
-fn yielded(state: &mut State, acts: &mut Vec<Act>) {
-    state.child = Child::Absent;
-    state.lock = LockView::Unknown;
-    if state.terminating {
-        end(state, acts);
-        return;
-    }
-    acts.extend([Act::Arm(Deadline::Yield), Act::AskPeers]);
-    state.phase = Phase::Waiting(Waiting {
-        why: Why::Yielded,
-        file: file_gate(state.kind, false),
-        handover: HandoverGate::Shut,
-        backing_off: false,
-        claims: claim_gate(state.kind, false, false),
         preparation: Preparation::Due,
     });
 }
