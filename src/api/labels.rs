@@ -53,3 +53,8 @@ pub const SWITCHOVER: &str = "tandem-operator.io/switchover";
 /// Record: several brokers held the lock at the same time; which, when, and which of them goes on. While
 /// it is there, nobody is promoted unless all others are seen to hold nothing.
 pub const DISPUTED: &str = "tandem-operator.io/disputed";
+/// On a `BrokerCluster`, by people: any value that was not there before asks for all brokers to be
+/// restarted, one after the other, as for a change of the spec.
+pub const RESTART: &str = "tandem-operator.io/restart";
+/// Record: the pods whose brokers are kept down, as a JSON list of names. Written by the operator only.
+pub const FENCED: &str = "tandem-operator.io/fenced";

@@ -47,6 +47,14 @@ pub struct StepDown {
     pub epoch: u64,
     /// That master.
     pub from: String,
+    /// The pod that is to take over, if it must be that one: other standbys stop their brokers until the
+    /// request is over, and the master waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The last value of people's annotation that was dealt with: requests of the operator's own come
+    /// after it and do not make it new again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<String>,
     /// Why nothing is asked, if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
@@ -104,7 +112,15 @@ pub fn judge(
     }
     let refused = may_begin(cluster, observed, group, rollout, wanted(id)).err();
     let from = record.master.clone().unwrap_or_default();
-    Switchover::Write(StepDown { id: id.to_owned(), at: now, epoch: record.epoch, from, refused })
+    Switchover::Write(StepDown {
+        id: id.to_owned(),
+        at: now,
+        epoch: record.epoch,
+        from,
+        to: None,
+        answered: Some(id.to_owned()),
+        refused,
+    })
 }
 
 /// Of a request that is on the record already.

@@ -93,7 +93,15 @@ fn refusal(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Op
 
 fn asked(id: &str) -> StepDown {
     let (id, from) = (id.to_owned(), "orders-0".to_owned());
-    StepDown { id, at: at(NOW), epoch: 3, from, refused: None }
+    StepDown {
+        answered: Some(id.clone()),
+        id,
+        at: at(NOW),
+        epoch: 3,
+        from,
+        to: None,
+        refused: None,
+    }
 }
 
 #[test]

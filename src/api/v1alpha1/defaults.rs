@@ -7,7 +7,7 @@ use kube::core::Duration;
 
 use super::{
     Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Lease, Listener, Lock, Protocol,
-    QuantityValue, Resources, UnreachableNode,
+    QuantityValue, Resources, UnreachableNode, Update, UpdateStrategy,
 };
 
 /// The version that a new cluster gets.
@@ -66,6 +66,15 @@ pub(super) fn hang_timeout() -> Duration {
 pub(super) fn force_delete_after() -> Duration {
     Duration::from(StdDuration::from_mins(1))
 }
+pub(super) fn yes() -> bool {
+    true
+}
+pub(super) fn halt_after() -> Duration {
+    Duration::from(StdDuration::from_mins(5))
+}
+pub(super) fn time_zone() -> String {
+    "UTC".to_owned()
+}
 pub(super) fn heap() -> String {
     "50%".to_owned()
 }
@@ -74,6 +83,17 @@ pub(super) fn listeners() -> Vec<Listener> {
 }
 pub(super) fn access_modes() -> Vec<String> {
     vec!["ReadWriteMany".to_owned()]
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self {
+            strategy: UpdateStrategy::default(),
+            switchover_on_cordon: yes(),
+            windows: Vec::new(),
+            halt_after: halt_after(),
+        }
+    }
 }
 
 impl Default for Broker {

@@ -7,6 +7,7 @@ mod quantity;
 mod spec;
 mod status;
 mod storage;
+mod update;
 
 pub use crd::crd;
 pub use database::*;
@@ -15,3 +16,4 @@ pub use quantity::{QuantityValue, amount};
 pub use spec::*;
 pub use status::*;
 pub use storage::*;
+pub use update::*;

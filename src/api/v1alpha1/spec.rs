@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BrokerClusterStatus, QuantityValue, Storage, defaults};
+use super::{BrokerClusterStatus, QuantityValue, Storage, Update, defaults};
 
 /// A group of ActiveMQ brokers that share one store: the broker that holds the lock on the store is
 /// the master and serves the clients, the others are standbys that wait for the lock.
@@ -68,9 +68,23 @@ pub struct BrokerClusterSpec {
     /// When a broker counts as failed.
     #[serde(default)]
     pub failover: Failover,
+    /// How changes of this spec reach running brokers.
+    #[serde(default)]
+    pub update: Update,
     /// How the pods look and where they run.
     #[serde(default)]
     pub pod: PodOptions,
+    /// Pods whose brokers are kept down while another one serves, so that somebody can look into them:
+    /// the pod stays, its broker is stopped, and it takes no part in elections. A master is switched over
+    /// first. As long as no other pod waits for the lock it stays master, and the condition `Progressing`
+    /// says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), inner(length(min = 1, max = 63)))]
+    pub fenced_pods: Vec<String>,
+    /// While true no broker runs: the pods are removed, the lock is free, and the store is kept. False
+    /// wakes the group again.
+    #[serde(default)]
+    pub hibernated: bool,
     /// While true the operator changes nothing. Failover goes on working: it does not need the operator.
     #[serde(default)]
     pub paused: bool,
