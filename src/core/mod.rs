@@ -18,3 +18,4 @@ pub mod switchover;
 pub mod validate;
 pub mod verdicts;
 mod volume_verdict;
+pub mod windows;
