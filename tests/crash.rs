@@ -73,6 +73,51 @@ async fn in_a_switchover() {
     always_ends_alike(world).await;
 }
 
+/// Every write of the way back, from the moment on in which the update is given up.
+#[tokio::test(start_paused = true)]
+async fn in_an_update_that_is_halted() {
+    let world = World::settled(SPEC).await;
+    world.edit("/broker/image", json!("registry.example/no-such-image:1"));
+    world.settle().await;
+    world.later(std::time::Duration::from_secs(31));
+    drop(world.pass().await);
+    assert!(world.get("statefulsets", "orders").unwrap().to_string().contains("halted"));
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_drain() {
+    let world = World::settled(SPEC).await;
+    world.cordon("node-0", true);
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_hibernation_and_a_waking() {
+    let world = World::settled(&format!("{SPEC}\nreplicas: 3")).await;
+    world.edit("/hibernated", json!(true));
+    always_ends_alike(world.fork()).await;
+    world.settle().await;
+    world.edit("/hibernated", json!(false));
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_the_fencing_of_a_master() {
+    let world = World::settled(SPEC).await;
+    world.edit("/fencedPods", json!(["orders-0"]));
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_shrinking_that_takes_the_master_along() {
+    let world = World::settled(&format!("{SPEC}\nreplicas: 3")).await;
+    world.ask("to=orders-2");
+    world.settle().await;
+    world.edit("/replicas", json!(1));
+    always_ends_alike(world).await;
+}
+
 /// Also the generated Secret goes.
 #[tokio::test(start_paused = true)]
 async fn in_a_rollout_that_also_scales_up_and_removes() {

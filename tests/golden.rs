@@ -19,7 +19,12 @@ fn manifests_are_as_reviewed() {
             resources::endpoint_slice::Family::V4,
             &ports,
         ));
-        manifests.push(resources::stateful_set::build(&valid, &settings, None));
+        manifests.push(resources::stateful_set::build(
+            &valid,
+            &settings,
+            None,
+            valid.spec.replicas,
+        ));
         let text: Vec<String> = manifests
             .iter()
             .map(|manifest| serde_saphyr::to_string(&manifest.object).unwrap())

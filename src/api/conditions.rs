@@ -183,6 +183,16 @@ pub enum Reason {
     RolloutStuck,
     /// Replacing a pod now would not be safe.
     RolloutWaiting,
+    /// Pods are replaced when a window opens, or when people delete them.
+    RolloutScheduled,
+    /// A pod of the changed spec did not get along, and all are as the master is.
+    RolloutHalted,
+    /// `spec.hibernated` is true, and no broker runs.
+    Hibernated,
+    /// `spec.hibernated` is true, and brokers are ending.
+    Hibernating,
+    /// People want the broker down: `spec.fencedPods`.
+    Fenced,
     /// `spec.paused` is true.
     SpecPaused,
     /// `spec.paused` is false.

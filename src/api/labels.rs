@@ -30,6 +30,9 @@ pub const TEMPLATE_HASH: &str = "tandem-operator.io/template-hash";
 /// Hash of the object as the operator last applied it: tells that a field was dropped since.
 pub const APPLIED_HASH: &str = "tandem-operator.io/applied-hash";
 
+/// On the StatefulSet: the revision of the spec that was given up because a pod of it did not come up.
+pub const HALTED: &str = "tandem-operator.io/halted";
+
 /// Record: a decimal counter, one higher for each promotion, never lower.
 pub const EPOCH: &str = "tandem-operator.io/epoch";
 /// Record: the promoted pod's name.

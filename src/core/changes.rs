@@ -44,13 +44,7 @@ pub(super) fn pinned(
 /// remaining fields cannot see.
 fn stamped(mut manifest: Manifest) -> Manifest {
     let hash = short_hash(manifest.object.to_string().as_bytes());
-    if let Some(metadata) = manifest.object.get_mut("metadata").and_then(Value::as_object_mut) {
-        let annotations =
-            metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));
-        if let Some(annotations) = annotations.as_object_mut() {
-            annotations.insert(labels::APPLIED_HASH.to_owned(), Value::String(hash));
-        }
-    }
+    manifest.annotate(labels::APPLIED_HASH, &hash);
     manifest
 }
 

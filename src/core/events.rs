@@ -8,7 +8,7 @@ use crate::api::{
 
 /// The reasons of `Progressing` while pods are replaced, until all are as the spec says. A first start,
 /// and a standby that was away for a moment, have another one.
-const UPDATING: [&str; 3] = ["RollingUpdate", "RolloutWaiting", "RolloutStuck"];
+const UPDATING: [&str; 4] = ["RollingUpdate", "RolloutWaiting", "RolloutStuck", "RolloutHalted"];
 
 /// Reasons of Events: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,10 @@ pub enum EventReason {
     UpdateFinished,
     /// A replaced pod does not come up.
     UpdateStuck,
+    /// A replaced pod did not come up, and all are as the master is.
+    UpdateHalted,
+    /// No broker runs, as was asked for.
+    Hibernated,
     /// A pod of a lost node was deleted by force, to be made anew elsewhere.
     LostPodDeleted,
     /// What is wrong with the storage or its lock: the reason of the condition.
@@ -62,6 +66,8 @@ impl EventReason {
             | Self::UpdateStarted
             | Self::UpdateFinished
             | Self::UpdateStuck
+            | Self::UpdateHalted
+            | Self::Hibernated
             | Self::LostPodDeleted
             | Self::StorageRecovered => format!("{self:?}"),
         }
@@ -207,6 +213,8 @@ fn update(
     match reason.as_str() {
         "RollingUpdate" => add(EventReason::UpdateStarted, false, message),
         "RolloutStuck" => add(EventReason::UpdateStuck, true, message),
+        "RolloutHalted" => add(EventReason::UpdateHalted, true, message),
+        "Hibernated" => add(EventReason::Hibernated, false, message),
         "UpToDate" if before.as_deref().is_some_and(|reason| UPDATING.contains(&reason)) => {
             add(EventReason::UpdateFinished, false, message);
         }

@@ -44,6 +44,8 @@ pub(in crate::core) fn pod(name: &str, database: Option<DatabaseReport>) -> PodV
         terminating: false,
         role_label: None,
         ports_annotation: None,
+        controller_revision: None,
+        agent_image: None,
         config_map: None,
         container: ContainerView::Running,
         report: ReportView::Fresh(Box::new(report)),

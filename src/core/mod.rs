@@ -1,9 +1,12 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
 mod changes;
+mod children;
 pub mod credentials;
 pub mod database;
 pub mod events;
+#[cfg(test)]
+mod for_tests;
 pub mod lock;
 mod lock_verdict;
 pub mod lost;
@@ -11,11 +14,15 @@ pub mod observed;
 pub mod plan;
 pub mod promotion;
 pub mod record;
+mod revision;
 pub mod rollout;
+pub mod size;
 pub mod split_brain;
 pub mod status;
 pub mod switchover;
+pub mod template;
 pub mod validate;
 pub mod verdicts;
 mod volume_verdict;
 pub mod windows;
+pub mod wish;

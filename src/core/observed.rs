@@ -1,6 +1,6 @@
 //! What was seen of a group in one pass, with nothing concluded from it yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -30,6 +30,12 @@ pub struct Observed {
     pub database_credentials: Option<String>,
     /// Claims of the lock by several pods that were proven to be made at the same time.
     pub dispute: Vec<Claim>,
+    /// Pod templates of earlier specs that pods were made from, by the name of their ControllerRevision.
+    pub templates: BTreeMap<String, Value>,
+    /// Nodes on which no new pods are scheduled because somebody has cordoned them.
+    pub cordoned: BTreeSet<String>,
+    /// Since when pods, by uid, neither serve nor wait for the lock, as this process remembers it.
+    pub idle_since: BTreeMap<String, Timestamp>,
     /// Since when the record has not named the proven master, as this process remembers it.
     pub disagreement_since: Option<Timestamp>,
 }
@@ -68,6 +74,10 @@ pub struct PodView {
     pub role_label: Option<String>,
     /// The record's ports that fit its configuration, as annotated.
     pub ports_annotation: Option<String>,
+    /// The ControllerRevision with the template that it was made from.
+    pub controller_revision: Option<String>,
+    /// The image that brought its agent.
+    pub agent_image: Option<String>,
     /// The ConfigMap that it mounts.
     pub config_map: Option<String>,
     /// The broker's container.

@@ -7,22 +7,23 @@ use serde_json::Value;
 
 use super::{
     changes::{changed, pinned},
+    children::{foreign, prune, record_manifests},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
     lost,
     observed::{Observed, PodView},
-    rollout::{self, Rollout, Victim},
+    rollout::{self, Aim, Rollout, Victim},
+    size::{self, Size},
     split_brain::{self, Claim, SplitBrain},
     switchover::{self, StepDown, Switchover},
+    template::{self, Template},
     validate::ValidCluster,
+    windows::{self, Window},
+    wish,
 };
 use crate::{
     api::labels,
-    broker::settings::RecordPort,
-    resources::{
-        self, Kind, Manifest, Settings,
-        endpoint_slice::{self, Family},
-    },
+    resources::{self, Kind, Manifest, Settings},
 };
 
 /// How long the record may disagree with the proven master before the operator repairs it: its
@@ -87,6 +88,13 @@ pub enum RecordStep {
     Settle,
     /// Write a request for a switchover, or its refusal, if the same master is still recorded.
     Request(StepDown),
+    /// Say which pods' brokers are kept down, if nobody was promoted since this epoch.
+    Hold {
+        /// The epoch.
+        epoch: u64,
+        /// The pods.
+        pods: Vec<String>,
+    },
     /// Point it at this proven master; carried out on the order read, prove, write.
     Repoint {
         /// The pod.
@@ -106,42 +114,52 @@ pub fn plan(
     let lock = lock::judge(observed);
     let group = lock::group(observed, &lock);
     let split_brain = split_brain::judge(observed, &lock);
+    let window = windows::now(&cluster.spec.update.windows, now);
+    let size = size::now(cluster, observed, &group, &lock);
+    let template = template::choose(cluster, observed, &group, window, now);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
-    let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
-    let keeps_template = held_back.is_some();
     if may_make_pods(cluster, observed) {
-        wanted.push(stateful_set);
+        wanted.push(stateful_set(cluster, observed, settings, &template, size.replicas));
     }
     wanted.sort_by_key(|manifest| manifest.kind);
 
     let foreign = foreign(cluster, observed, &wanted);
-    let rollout = match held_back {
-        Some(why) => Rollout::Waiting(why),
-        None => rollout::next(cluster, observed, &group),
-    };
+    let aim = aim(cluster, observed, settings, &template, window);
+    let rollout = rollout(cluster, observed, &group, &template, &aim, &size);
     let hands_off = cluster.spec.paused || !foreign.is_empty();
     let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
     let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
-    let switchover = switchover::judge(cluster, observed, &group, &rollout, now);
+    let switchover = switchover::judge(cluster, observed, &group, &rollout, &aim, now);
+    let rollout = told(rollout, &switchover);
     let requested = match &switchover {
         // A refusal is written also when the operator is told to keep its hands off: it is the answer.
         Switchover::Write(request) if foreign.is_empty() && !disputed => {
             Some(RecordStep::Request(request.clone()))
         }
-        Switchover::Write(_) | Switchover::None | Switchover::UnderWay | Switchover::Unknown(_) => {
-            None
-        }
+        Switchover::Write(_)
+        | Switchover::None
+        | Switchover::UnderWay
+        | Switchover::Unknown(_)
+        | Switchover::Held(..) => None,
     };
-    let record = record_step(observed, &split_brain, &group, now).filter(|_| !hands_off);
-    let record = record.or(requested);
+    let record = record_step(observed, &split_brain, &group, now)
+        .or_else(|| hold(observed, &size).filter(|_| !disputed))
+        .filter(|_| !hands_off)
+        .or(requested);
     let switches = matches!(switchover, Switchover::Write(_) | Switchover::UnderWay);
     let look_again =
         if disputed || switches { SOON } else { look_again(cluster, observed, &rollout, &group) };
     let (losses, lost) = lost::all(cluster, observed, &group, now);
     let replaced = match &rollout {
         Rollout::Replace(victim) => Some(victim.clone()),
-        Rollout::Done | Rollout::Moving(_) | Rollout::Waiting(_) | Rollout::Stuck(_) => None,
+        Rollout::Done
+        | Rollout::SwitchOver(_)
+        | Rollout::Moving(_)
+        | Rollout::Waiting(_)
+        | Rollout::Scheduled(_)
+        | Rollout::Stuck(_)
+        | Rollout::Halted(_) => None,
     };
     let step = lost.or(replaced).filter(|_| !hands_off && !disputed && !switches);
     Plan {
@@ -149,7 +167,7 @@ pub fn plan(
         apply: if hands_off {
             Vec::new()
         } else {
-            pinned(observed, changed(observed, wanted), keeps_template)
+            pinned(observed, changed(observed, wanted), template != Template::Fresh)
         },
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
@@ -158,8 +176,86 @@ pub fn plan(
         record,
         step,
         findings: Findings { lock, split_brain, group, rollout, foreign, losses },
-        look_again,
+        look_again: look_again.min(until_a_window_opens(window, now)),
     }
+}
+
+/// What the pods are to become. A newer agent is brought only where people have said when brokers may be
+/// restarted, and only once the StatefulSet has it.
+fn aim<'a>(
+    cluster: &'a ValidCluster,
+    observed: &Observed,
+    settings: &'a Settings,
+    template: &'a Template,
+    window: Window,
+) -> Aim<'a> {
+    let live = observed.child(Kind::StatefulSet, &cluster.name.main());
+    let installs = |set: &Value| {
+        set.pointer("/spec/template/spec/initContainers/0/image").and_then(Value::as_str)
+            == Some(&settings.agent_image)
+    };
+    let comes =
+        *template == Template::Fresh && window == Window::Open && live.is_some_and(installs);
+    let revision = match template {
+        Template::Fresh | Template::Kept(_) => cluster.revision.as_str(),
+        Template::Last { template, .. } => template::revision(template),
+    };
+    Aim { revision, agent: comes.then_some(settings.agent_image.as_str()), window }
+}
+
+fn rollout(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    group: &Group,
+    template: &Template,
+    aim: &Aim<'_>,
+    size: &Size,
+) -> Rollout {
+    if cluster.spec.hibernated {
+        return size.waits.clone().unwrap_or(Rollout::Done);
+    }
+    let next = match template {
+        Template::Kept(why) => return why.clone(),
+        Template::Fresh | Template::Last { .. } => rollout::next(cluster, observed, group, aim),
+    };
+    match (next, template, &size.waits) {
+        (Rollout::Done | Rollout::Scheduled(_), _, Some(waits)) => waits.clone(),
+        (Rollout::Done, Template::Last { halt, .. }, None) => halt.told(),
+        (next, _, _) => next,
+    }
+}
+
+/// A switchover of the operator's own that may not begin holds up what it is for.
+fn told(rollout: Rollout, switchover: &Switchover) -> Rollout {
+    let Switchover::Held(wish, why) = switchover else { return rollout };
+    let what = match wish.reason {
+        // Nothing waits for it: the drain goes on in its own way.
+        wish::Reason::People | wish::Reason::Cordon => return rollout,
+        wish::Reason::Fence => "a pod of spec.fencedPods is the master, and stays so",
+        wish::Reason::Scale => "the group is not made smaller, because its master would be removed",
+        wish::Reason::Update => "the last pod that is to be replaced is the master, and stays so",
+    };
+    match rollout {
+        Rollout::Replace(_) | Rollout::Stuck(_) => rollout,
+        Rollout::Done
+        | Rollout::SwitchOver(_)
+        | Rollout::Moving(_)
+        | Rollout::Waiting(_)
+        | Rollout::Scheduled(_)
+        | Rollout::Halted(_) => Rollout::Waiting(format!("{what}: {why}")),
+    }
+}
+
+/// Brokers that are to be kept down, if the record says otherwise.
+fn hold(observed: &Observed, size: &Size) -> Option<RecordStep> {
+    let record = observed.record.as_ref()?;
+    (record.held != size.held)
+        .then(|| RecordStep::Hold { epoch: record.epoch, pods: size.held.clone() })
+}
+
+fn until_a_window_opens(window: Window, now: Timestamp) -> Duration {
+    let Window::Closed { opens: Some(opens) } = window else { return LATER };
+    Duration::try_from(opens.duration_since(now)).unwrap_or(SOON).max(SOON)
 }
 
 fn look_again(
@@ -170,169 +266,39 @@ fn look_again(
 ) -> Duration {
     let converged = match group {
         Group::Serving(master) => observed.record_leads_to(master),
-        Group::Dead | Group::InTransit(_) => false,
+        Group::Dead | Group::InTransit(_) => cluster.spec.hibernated,
     };
+    let settled = matches!(rollout, Rollout::Done | Rollout::Scheduled(_) | Rollout::Halted(_));
     match rollout {
-        _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
+        _ if converged && (settled || cluster.spec.paused) => LATER,
         // What ends these is mostly announced by a watch; looking is for what is not.
-        Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,
+        Rollout::Stuck(_) | Rollout::Waiting(_) | Rollout::Scheduled(_) | Rollout::Halted(_) => {
+            NOW_AND_THEN
+        }
         _ if cluster.spec.paused => NOW_AND_THEN,
-        Rollout::Done | Rollout::Replace(_) | Rollout::Moving(_) => SOON,
+        Rollout::Done | Rollout::Replace(_) | Rollout::SwitchOver(_) | Rollout::Moving(_) => SOON,
     }
 }
 
-/// The StatefulSet to apply; if the spec's template has to wait, the present one is kept and the
-/// reason comes with it.
+/// The StatefulSet to apply.
 fn stateful_set(
     cluster: &ValidCluster,
     observed: &Observed,
     settings: &Settings,
-    group: &Group,
-) -> (Manifest, Option<String>) {
-    let fresh = || resources::stateful_set::build(cluster, settings, None);
-    let Some(live) = observed.child(Kind::StatefulSet, &cluster.name.main()) else {
-        return (fresh(), None);
+    template: &Template,
+    replicas: i32,
+) -> Manifest {
+    let live = observed.child(Kind::StatefulSet, &cluster.name.main());
+    let (keep, halt) = match template {
+        Template::Fresh => (None, None),
+        Template::Kept(_) => (live.and_then(|live| live.pointer("/spec/template")), None),
+        Template::Last { template, halt } => (Some(template), Some(halt)),
     };
-    let current = template_revision(live);
-    if current == cluster.revision {
-        return (fresh(), None);
+    let mut manifest = resources::stateful_set::build(cluster, settings, keep, replicas);
+    if let Some(halt) = halt {
+        manifest.annotate(labels::HALTED, &serde_json::json!(halt).to_string());
     }
-    match rollout::may_change_template(observed, group, &current) {
-        Ok(()) => (fresh(), None),
-        Err(why) => {
-            let kept = live.pointer("/spec/template");
-            let manifest = resources::stateful_set::build(cluster, settings, kept);
-            (manifest, Some(format!("the changed spec is not rolled out while {why}")))
-        }
-    }
-}
-
-fn template_revision(stateful_set: &Value) -> String {
-    stateful_set
-        .pointer("/spec/template/metadata/annotations")
-        .and_then(|annotations| annotations.get(labels::TEMPLATE_HASH))
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// The record, and its follower where pods have addresses of both families. Their ports follow the
-/// promoted pod's configuration, which during a rollout may be older than the spec.
-fn record_manifests(cluster: &ValidCluster, observed: &Observed) -> Vec<Manifest> {
-    let promoted = observed.record.as_ref().and_then(|record| record.master.as_deref());
-    let annotated = promoted
-        .and_then(|name| observed.pod(name))
-        .and_then(|pod| pod.ports_annotation.as_deref())
-        .and_then(|text| serde_json::from_str::<Vec<RecordPort>>(text).ok());
-    let ports = annotated.unwrap_or_else(|| resources::config_map::ports(cluster));
-    let family = family(cluster, observed);
-    let mut manifests = vec![endpoint_slice::build(cluster, family, &ports)];
-    let second =
-        |pod: &PodView| pod.addresses.iter().any(|address| Family::of(address) == family.other());
-    let follower = endpoint_slice::follower(cluster, family, &ports);
-    if observed.pods.iter().any(second)
-        || observed.child(Kind::EndpointSlice, &follower.name).is_some()
-    {
-        manifests.push(follower);
-    }
-    manifests
-}
-
-/// The record has the family of the pods' first address; an existing record's never changes.
-fn family(cluster: &ValidCluster, observed: &Observed) -> Family {
-    let live = observed.child(Kind::EndpointSlice, &cluster.name.main());
-    let recorded = live.and_then(|slice| slice.get("addressType")).and_then(Value::as_str);
-    match recorded {
-        Some(recorded) if recorded == Family::V6.as_str() => Family::V6,
-        Some(_) => Family::V4,
-        None => observed
-            .pods
-            .iter()
-            .find_map(|pod| pod.addresses.first())
-            .map_or(Family::V4, |a| Family::of(a)),
-    }
-}
-
-fn controller_uid(object: &Value) -> Option<&str> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    owners
-        .iter()
-        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?
-        .get("uid")?
-        .as_str()
-}
-
-/// Wanted names that objects of somebody else bear. The claim has no owner: ours is known by its
-/// labels, also one that an earlier cluster of the same name left.
-fn foreign(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    wanted: &[Manifest],
-) -> Vec<(Kind, String)> {
-    let mut names: Vec<(Kind, String)> = wanted.iter().map(|m| (m.kind, m.name.clone())).collect();
-    if cluster.spec.auth.generates_admin() {
-        names.push((Kind::Secret, cluster.name.admin()));
-    }
-    let is_foreign = |(kind, name): &(Kind, String)| {
-        let Some(live) = observed.child(*kind, name) else { return false };
-        let label = |key: &str| {
-            live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str)
-        };
-        if *kind == Kind::PersistentVolumeClaim {
-            label(labels::INSTANCE) != Some(&cluster.name.name)
-                || label(labels::MANAGED_BY) != Some(labels::MANAGER)
-        } else {
-            controller_uid(live) != Some(&cluster.uid) && !recreated_record(cluster, *kind, live)
-        }
-    };
-    names.into_iter().filter(is_foreign).collect()
-}
-
-/// An agent that re-created a deleted record could not name the owner.
-fn recreated_record(cluster: &ValidCluster, kind: Kind, live: &Value) -> bool {
-    let label = |key: &str| {
-        live.pointer("/metadata/labels").and_then(|map| map.get(key)).and_then(Value::as_str)
-    };
-    kind == Kind::EndpointSlice
-        && controller_uid(live).is_none()
-        && label(labels::SLICE_MANAGED_BY) == Some(labels::GROUP)
-        && label(labels::INSTANCE) == Some(&cluster.name.name)
-}
-
-/// Children of ours that are not wanted any more, but for configurations that a pod or the
-/// StatefulSet still mounts.
-fn prune(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    wanted: &[Manifest],
-) -> Vec<(Kind, String, String)> {
-    let template = observed
-        .child(Kind::StatefulSet, &cluster.name.main())
-        .map(Value::to_string)
-        .unwrap_or_default();
-    let unwanted = |kind: Kind, name: &str| {
-        !wanted.iter().any(|manifest| manifest.kind == kind && manifest.name == name)
-            && kind != Kind::PersistentVolumeClaim
-            && !(kind == Kind::Secret && cluster.spec.auth.generates_admin())
-    };
-    let mounted = |kind: Kind, name: &str| {
-        kind == Kind::ConfigMap
-            && (template.contains(&format!("\"{name}\""))
-                || observed.pods.iter().any(|pod| pod.config_map.as_deref() == Some(name)))
-    };
-    observed
-        .children
-        .iter()
-        .filter(|((kind, name), live)| {
-            controller_uid(live) == Some(&cluster.uid)
-                && unwanted(*kind, name)
-                && !mounted(*kind, name)
-        })
-        .filter_map(|((kind, name), live)| {
-            let uid = live.pointer("/metadata/uid")?.as_str()?;
-            Some((*kind, name.clone(), uid.to_owned()))
-        })
-        .collect()
+    manifest
 }
 
 /// Role labels that are not as they should be. They are for people; traffic never depends on them.

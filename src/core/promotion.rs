@@ -221,6 +221,19 @@ pub fn requested(record: &Value, request: &StepDown) -> Result<Value, RecordErro
     Ok(record)
 }
 
+/// The record with the pods whose brokers are kept down; it leads clients where it did.
+pub fn holding(record: &Value, pods: &[String]) -> Result<Value, RecordError> {
+    version(record)?;
+    let mut record = record.clone();
+    let notes = annotations(&mut record)?;
+    if pods.is_empty() {
+        notes.remove(labels::FENCED);
+    } else {
+        notes.insert(labels::FENCED.to_owned(), json!(pods).to_string().into());
+    }
+    Ok(record)
+}
+
 /// A record that was deleted, without an endpoint: that comes by the conditional write after it.
 pub fn shell(author: &Author) -> Value {
     let family = author.pod.ips.first().map_or("IPv4", family);

@@ -28,6 +28,8 @@ pub struct RecordView {
     pub disputed: Option<Mark>,
     /// The last request for a switchover.
     pub step_down: Option<StepDown>,
+    /// Pods whose brokers are kept down.
+    pub held: Vec<String>,
     /// Where traffic goes; nowhere when withdrawn.
     pub target: Option<Target>,
     /// How many endpoints there are: more than one is never Tandem's doing.
@@ -67,6 +69,9 @@ impl RecordView {
             failovers: number(labels::FAILOVERS).unwrap_or_default(),
             disputed: Mark::of(slice),
             step_down: StepDown::of(slice),
+            held: annotation(labels::FENCED)
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
             target: endpoints.and_then(|list| list.first()).map(|endpoint| Target {
                 pod: text(endpoint, "/targetRef/name"),
                 uid: text(endpoint, "/targetRef/uid"),

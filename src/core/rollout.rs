@@ -1,13 +1,16 @@
 //! Which pod is replaced next, if one may be.
 //!
 //! What must be true before a pod is deleted (S4):
-//! * it is of another revision than the spec, and the operator is not paused;
+//! * it is not as it should be, it is not kept down for people to look into, and the operator is not
+//!   paused;
 //! * it holds nothing (its container does not run, or its agent says that no broker runs) and no
 //!   promotion can be under way; or
 //! * another pod is proven to serve, and it is not needed as a standby: it does not wait for the
-//!   lock itself, or all other standbys do; or
-//! * it is the proven master, and every other pod is of the new revision and proven to wait; or
+//!   lock itself, or all other standbys do and a window is open; or
 //! * the group has one pod only, and no other way.
+//!
+//! A serving master is never deleted while it has standbys: it is switched over, and is a standby then.
+//! What must be true for that is in [`super::switchover`].
 //!
 //! Silence, a disputed lock, or a takeover under way lead to waiting.
 
@@ -15,22 +18,49 @@ use super::{
     lock::Group,
     observed::{ContainerView, Observed, PodView},
     validate::ValidCluster,
+    windows::Window,
 };
-use crate::broker::report::AgentState;
+use crate::{api::v1alpha1::UpdateStrategy, broker::report::AgentState};
+
+/// What the pods are to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim<'a> {
+    /// The revision of their template.
+    pub revision: &'a str,
+    /// The agent's image, if pods are replaced for another one: an upgrade of the operator alone restarts
+    /// no broker.
+    pub agent: Option<&'a str>,
+    /// Whether brokers that do their part may be replaced now.
+    pub window: Window,
+}
+
+impl Aim<'_> {
+    /// Whether this pod is as it should be.
+    pub fn is_met(&self, pod: &PodView) -> bool {
+        let agent = self.agent.is_none_or(|image| pod.agent_image.as_deref() == Some(image));
+        pod.revision == self.revision && agent
+    }
+}
 
 /// Where a change of the pods stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rollout {
-    /// Every pod is of the spec's revision and does its part.
+    /// Every pod is as it should be and does its part.
     Done,
     /// This pod is to be deleted now.
     Replace(Victim),
+    /// The master is the last one that is not as it should be.
+    SwitchOver(String),
     /// Pods are on their way; why it takes a moment.
     Moving(String),
     /// It cannot be done safely now; why, and what to do.
     Waiting(String),
-    /// A pod of the new revision does not get along; why, and what to do.
+    /// It waits for a window or for people, and nothing is wrong; for which.
+    Scheduled(String),
+    /// A pod that is as it should be does not get along; why, and what to do.
     Stuck(String),
+    /// A pod of the changed spec did not get along, and all are as the master is; why, and what to do.
+    Halted(String),
 }
 
 /// A pod to be deleted, and only if it is still the same one.
@@ -55,34 +85,8 @@ pub enum Manner {
     Force,
 }
 
-/// Whether the StatefulSet may be given a template of another revision. A StatefulSet makes *any*
-/// lost pod from its template, so a changed one is applied only when its rollout may start.
-///
-/// # Errors
-/// Why not.
-pub fn may_change_template(
-    observed: &Observed,
-    group: &Group,
-    current: &str,
-) -> Result<(), String> {
-    match group {
-        Group::Dead => Ok(()),
-        Group::InTransit(why) => Err(why.clone()),
-        Group::Serving(master) => {
-            let under_way = observed.pods.iter().any(|pod| pod.revision != current);
-            let idle = observed.pods.iter().find(|pod| pod.name != *master && !pod.waits());
-            match idle {
-                Some(pod) if !under_way && pod.revision == current && !spoilt(pod) => {
-                    Err(format!("{} is not waiting for the lock: {}", pod.name, describe(pod)))
-                }
-                _ => Ok(()),
-            }
-        }
-    }
-}
-
 /// A standby that will not come up by itself: correcting the spec is the only way on.
-fn spoilt(pod: &PodView) -> bool {
+pub(super) fn spoilt(pod: &PodView) -> bool {
     match &pod.container {
         ContainerView::NotRunning { stuck, .. } => *stuck,
         ContainerView::Running => pod.report().is_some_and(|report| match report.state {
@@ -102,18 +106,24 @@ fn spoilt(pod: &PodView) -> bool {
     }
 }
 
-/// The next step towards the spec, once the StatefulSet has the spec's template.
-pub fn next(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollout {
+/// The next step, once the StatefulSet has the template that is aimed at.
+pub fn next(cluster: &ValidCluster, observed: &Observed, group: &Group, aim: &Aim<'_>) -> Rollout {
     let outdated: Vec<&PodView> = observed
         .pods
         .iter()
-        .filter(|pod| pod.revision != cluster.revision && !pod.terminating)
+        .filter(|pod| !aim.is_met(pod) && !pod.terminating && !cluster.fences(&pod.name))
         .collect();
     if outdated.is_empty() {
         return settled(cluster, observed, group);
     }
     if let Some(pod) = observed.pods.iter().find(|pod| pod.terminating) {
         return Rollout::Moving(format!("{} is ending", pod.name));
+    }
+    if cluster.spec.update.strategy == UpdateStrategy::OnDelete {
+        return Rollout::Scheduled(format!(
+            "{} of an older spec: update.strategy is OnDelete, so delete them when it suits, the master last",
+            are(&outdated)
+        ));
     }
     let stopped = |pod: &&&PodView| matches!(pod.container, ContainerView::NotRunning { .. });
     if let Some(pod) = outdated.iter().find(stopped) {
@@ -124,8 +134,13 @@ pub fn next(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollo
         Group::InTransit(why) => {
             Rollout::Waiting(format!("the pods are of an older spec; none is replaced while {why}"))
         }
-        Group::Serving(master) => beside(cluster, observed, &outdated, master),
+        Group::Serving(master) => beside(cluster, observed, &outdated, master, aim.window),
     }
+}
+
+fn are(pods: &[&PodView]) -> String {
+    let names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
 
 /// One master serves: standbys first, it last.
@@ -134,8 +149,10 @@ fn beside(
     observed: &Observed,
     outdated: &[&PodView],
     master: &str,
+    window: Window,
 ) -> Rollout {
-    let standbys = || observed.pods.iter().filter(|pod| pod.name != master);
+    let standbys =
+        || observed.pods.iter().filter(|pod| pod.name != master && !cluster.fences(&pod.name));
     if let Some(pod) = outdated.iter().find(|pod| pod.name != master && !pod.waits()) {
         return match pod.report() {
             Some(_) => replace(pod, "it does not wait for the lock, so nothing is lost"),
@@ -153,19 +170,28 @@ fn beside(
     if missing > 0 {
         return Rollout::Moving(format!("{missing} pods are still to be made"));
     }
+    if let Window::Closed { opens } = window {
+        return Rollout::Scheduled(format!(
+            "{} to be replaced when a window of update.windows is open{}",
+            are(outdated),
+            opens.map(|opens| format!(": from {opens}")).unwrap_or_default()
+        ));
+    }
     if let Some(pod) = outdated.iter().find(|pod| pod.name != master) {
         return replace(pod, "standbys go first");
     }
     match outdated.first() {
-        Some(pod) if standbys().next().is_some() || cluster.spec.replicas == 1 => {
-            replace(pod, "the master goes last, one failover")
-        }
+        Some(pod) if standbys().next().is_some() => Rollout::SwitchOver(format!(
+            "{} is the last one to be replaced; the mastership is handed over first",
+            pod.name
+        )),
+        Some(pod) if cluster.spec.replicas == 1 => replace(pod, "the group has no other pod"),
         Some(pod) => Rollout::Waiting(format!("{} is the master and has no standby", pod.name)),
         None => Rollout::Done,
     }
 }
 
-/// All pods are of the spec's revision: do they do their part?
+/// All pods are as they should be: do they do their part?
 fn settled(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollout {
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
     if let Some(pod) = observed.pods.iter().find(|pod| pod.terminating) {
@@ -175,7 +201,9 @@ fn settled(cluster: &ValidCluster, observed: &Observed, group: &Group) -> Rollou
         Group::Serving(master) => Some(master.as_str()),
         Group::Dead | Group::InTransit(_) => None,
     };
-    let idle = observed.pods.iter().find(|pod| Some(pod.name.as_str()) != master && !pod.waits());
+    let idle = observed.pods.iter().find(|pod| {
+        Some(pod.name.as_str()) != master && !pod.waits() && !cluster.fences(&pod.name)
+    });
     match idle {
         Some(pod) => lagging(pod),
         None if observed.pods.len() != wanted => {

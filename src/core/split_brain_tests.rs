@@ -169,6 +169,8 @@ fn pod(number: u8, view: LockView, instance: Option<&str>) -> PodView {
         terminating: false,
         role_label: None,
         ports_annotation: None,
+        controller_revision: None,
+        agent_image: None,
         config_map: None,
         container: ContainerView::Running,
         report: ReportView::Fresh(Box::new(report)),

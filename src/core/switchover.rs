@@ -1,11 +1,12 @@
-//! Switchovers that people ask for: whether one may begin, and what became of it.
+//! Switchovers: whether one may begin, and what became of it. Who may wish for one is in [`super::wish`].
 //!
 //! What must be true before a master is asked to step down (S4, S5):
 //! * it is proven to serve, and the record leads to it and to no other;
 //! * nobody else claims the lock, and no dispute is marked;
-//! * a standby, the wanted one if one is named, is proven to wait for the lock, and no other one could get
-//!   it first;
-//! * no other work is under way, and the operator is not paused.
+//! * a standby that may take over is proven to wait for the lock; if others may not, the request names it,
+//!   and their brokers are stopped first;
+//! * no other switchover is under way, no pod is being replaced, and the operator is not paused;
+//! * one of the operator's own was not handed back before.
 //!
 //! The request is written on the record, for the epoch of that master: what a record asks is void as soon
 //! as anybody is promoted. Its agent asks the others once more whether one waits, before it stops its
@@ -18,10 +19,11 @@ use serde_json::Value;
 
 use super::{
     lock::Group,
-    observed::{Observed, PodView},
+    observed::Observed,
     record::RecordView,
-    rollout::{Rollout, describe},
+    rollout::{Aim, Rollout, describe},
     validate::ValidCluster,
+    wish::{self, Wish},
 };
 use crate::{
     api::{
@@ -34,6 +36,9 @@ use crate::{
 /// A master that is still there so long after it was asked does not step down. Asking the others takes its
 /// agent a second at most.
 const STEPS_DOWN_WITHIN: SignedDuration = SignedDuration::from_secs(15);
+
+/// A wish of the operator's own that the master's agent did not follow is asked again after so long.
+const ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// A request as it stands on the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +81,11 @@ impl StepDown {
         serde_json::from_str(text.as_str()?).ok()
     }
 
+    /// The last value of people's annotation that was dealt with.
+    pub fn answered(&self) -> Option<String> {
+        self.answered.clone()
+    }
+
     /// Whether it asks the master of this epoch to step down.
     pub fn asks(&self, epoch: u64) -> bool {
         self.refused.is_none() && self.epoch == epoch
@@ -91,71 +101,105 @@ pub enum Switchover {
     Write(StepDown),
     /// The master was asked and is still there, or nobody took over yet.
     UnderWay,
-    /// It cannot be answered now, for this reason.
+    /// People's request cannot be answered now, for this reason.
     Unknown(String),
+    /// The operator wants one itself, and it may not begin, for this reason.
+    Held(Wish, String),
 }
 
-/// What is to be done about the request of this cluster.
+/// What is to be done about the first wish for a switchover.
 pub fn judge(
     cluster: &ValidCluster,
     observed: &Observed,
     group: &Group,
     rollout: &Rollout,
+    aim: &Aim<'_>,
     now: Timestamp,
 ) -> Switchover {
-    let Some(id) = cluster.switchover.as_deref() else { return Switchover::None };
+    let wish = wish::first(cluster, observed, group, rollout, aim);
     let Some(record) = &observed.record else {
-        return Switchover::Unknown("there is no promotion record".to_owned());
+        return match wish {
+            Some(_) => Switchover::Unknown("there is no promotion record".to_owned()),
+            None => Switchover::None,
+        };
     };
-    if let Some(last) = record.step_down.as_ref().filter(|last| last.id == id) {
-        return follow(last, record, now);
+    let last = record.step_down.as_ref();
+    if let Some(last) = last.filter(|last| last.asks(record.epoch)) {
+        return follow(last, now);
     }
-    let refused = may_begin(cluster, observed, group, rollout, wanted(id)).err();
-    let from = record.master.clone().unwrap_or_default();
+    let Some(wish) = wish else { return Switchover::None };
+    let to = may_begin(cluster, observed, group, rollout, &wish);
+    let people = wish.is_of_people();
+    let spent = last.filter(|_| !people).and_then(|last| spent(last, record, &wish, now));
+    let (to, refused) = match (to, spent) {
+        (_, Some(why)) => return Switchover::Held(wish, why),
+        (Err(refusal), None) if !people => return Switchover::Held(wish, refusal.message),
+        (Err(refusal), None) => (None, Some(refusal)),
+        (Ok(to), None) => (to, None),
+    };
     Switchover::Write(StepDown {
-        id: id.to_owned(),
         at: now,
         epoch: record.epoch,
-        from,
-        to: None,
-        answered: Some(id.to_owned()),
+        from: record.master.clone().unwrap_or_default(),
+        to,
+        answered: if people { Some(wish.id.clone()) } else { last.and_then(StepDown::answered) },
+        id: wish.id,
         refused,
     })
 }
 
-/// Of a request that is on the record already.
-fn follow(last: &StepDown, record: &RecordView, now: Timestamp) -> Switchover {
-    if !last.asks(record.epoch) {
-        return Switchover::None;
-    }
+/// Of a request that the master has not followed yet.
+fn follow(last: &StepDown, now: Timestamp) -> Switchover {
     if now.duration_since(last.at) < STEPS_DOWN_WITHIN {
         return Switchover::UnderWay;
     }
     let message = format!(
-        "{} did not step down within {} s: its agent found no other pod that waits for the lock, or cannot \
-         reach the API server. It is still the master",
+        "{} did not step down within {} s: its agent did not hear of {} that it waits for the lock, and of \
+         others that they leave it alone, or it cannot reach the API server. It is still the master",
         last.from,
-        STEPS_DOWN_WITHIN.as_secs()
+        STEPS_DOWN_WITHIN.as_secs(),
+        last.to.as_deref().unwrap_or("any other pod"),
     );
     let refused = Some(Refusal { reason: "NotSteppedDown".to_owned(), message });
     Switchover::Write(StepDown { refused, ..last.clone() })
 }
 
-/// The pod that a request names.
-fn wanted(id: &str) -> Option<&str> {
-    id.split([' ', ',', ';']).find_map(|word| word.strip_prefix("to="))
+/// Why a wish of the operator's own is not asked again, if it was asked before.
+fn spent(last: &StepDown, record: &RecordView, wish: &Wish, now: Timestamp) -> Option<String> {
+    if last.id != wish.id {
+        return None;
+    }
+    if let Some(refusal) = &last.refused {
+        let recently = now.duration_since(last.at) < ASKED_AGAIN_AFTER;
+        return recently.then(|| refusal.message.clone());
+    }
+    let handed_back =
+        record.epoch == last.epoch + 1 && record.master.as_deref() == Some(last.from.as_str());
+    handed_back.then(|| {
+        format!(
+            "no standby took over when {} made way, so it is master again, and not asked once more; see why \
+             the others did not, then ask for a switchover",
+            last.from
+        )
+    })
 }
 
-/// Whether the master may be asked to step down.
+/// Whether the master may be asked to step down, and for whom, if only for one.
 fn may_begin(
     cluster: &ValidCluster,
     observed: &Observed,
     group: &Group,
     rollout: &Rollout,
-    to: Option<&str>,
-) -> Result<(), Refusal> {
+    wish: &Wish,
+) -> Result<Option<String>, Refusal> {
     if cluster.spec.paused {
         return refuse("Paused", "the cluster is paused: set spec.paused to false".to_owned());
+    }
+    if cluster.spec.hibernated {
+        return refuse(
+            "Hibernated",
+            "the cluster hibernates: set spec.hibernated to false".to_owned(),
+        );
     }
     if observed.record.as_ref().is_some_and(|record| record.disputed.is_some())
         || !observed.dispute.is_empty()
@@ -171,59 +215,51 @@ fn may_begin(
         return refuse("NotConverged", format!("clients are not led to {master} yet"));
     }
     match rollout {
-        Rollout::Done | Rollout::Stuck(_) => {}
+        Rollout::Done
+        | Rollout::SwitchOver(_)
+        | Rollout::Scheduled(_)
+        | Rollout::Stuck(_)
+        | Rollout::Halted(_) => {}
         Rollout::Replace(victim) => {
             return refuse("OtherWork", format!("{} is being replaced", victim.pod));
         }
+        // The operator's own wishes have reasons that do not wait for a pod that is away.
+        Rollout::Moving(_) | Rollout::Waiting(_) if !wish.is_of_people() => {}
         Rollout::Moving(why) | Rollout::Waiting(why) => {
             return refuse("OtherWork", format!("the group is not settled: {why}"));
         }
     }
-    standby(observed, master, to)
+    taker(observed, master, wish)
 }
 
-fn refuse(reason: &str, message: String) -> Result<(), Refusal> {
+fn refuse<T>(reason: &str, message: String) -> Result<T, Refusal> {
     Err(Refusal { reason: reason.to_owned(), message })
 }
 
-/// Whether the right standby waits.
-fn standby(observed: &Observed, master: &str, to: Option<&str>) -> Result<(), Refusal> {
-    let waiting: Vec<&PodView> =
-        observed.pods.iter().filter(|pod| pod.name != master && pod.waits()).collect();
-    let Some(to) = to else {
-        return match waiting.first() {
-            Some(_) => Ok(()),
-            None => refuse("NoStandby", idle(observed, master)),
-        };
-    };
-    match observed.pod(to) {
-        None => refuse("NoSuchPod", format!("{to} is no pod of the group")),
-        Some(pod) if pod.name == master => {
-            refuse("AlreadyMaster", format!("{to} is the master already"))
+/// Who takes over: nobody in particular if any other pod may.
+fn taker(observed: &Observed, master: &str, wish: &Wish) -> Result<Option<String>, Refusal> {
+    let others = || observed.pods.iter().filter(|pod| pod.name != master && !pod.terminating);
+    if let Some(to) = &wish.to {
+        match observed.pod(to) {
+            None => return refuse("NoSuchPod", format!("{to} is no pod of the group")),
+            Some(pod) if pod.name == master => {
+                return refuse("AlreadyMaster", format!("{to} is the master already"));
+            }
+            Some(_) => {}
         }
-        Some(pod) if !pod.waits() => {
-            refuse("NoStandby", format!("{to} does not wait for the lock: {}", describe(pod)))
-        }
-        Some(_) if waiting.len() > 1 => refuse(
-            "SeveralStandbys",
-            format!(
-                "{} wait for the lock, and whichever gets it is master: leave `to` out",
-                names(&waiting)
-            ),
-        ),
-        Some(_) => Ok(()),
     }
+    let Some(taker) = others().find(|pod| pod.waits() && wish.accepts(pod)) else {
+        return refuse("NoStandby", idle(observed, master, wish));
+    };
+    Ok(others().any(|pod| !wish.accepts(pod)).then(|| taker.name.clone()))
 }
 
-fn names(pods: &[&PodView]) -> String {
-    pods.iter().map(|pod| pod.name.as_str()).collect::<Vec<_>>().join(" and ")
-}
-
-fn idle(observed: &Observed, master: &str) -> String {
-    let others = observed.pods.iter().filter(|pod| pod.name != master);
+fn idle(observed: &Observed, master: &str, wish: &Wish) -> String {
+    let others = observed.pods.iter().filter(|pod| pod.name != master && wish.accepts(pod));
     let others: Vec<String> =
         others.map(|pod| format!("{}: {}", pod.name, describe(pod))).collect();
-    format!("no pod waits for the lock; {}", others.join("; "))
+    let told = if others.is_empty() { "there is none".to_owned() } else { others.join("; ") };
+    format!("no pod that could take over waits for the lock; {told}")
 }
 
 /// What became of the last request, for the status. `previous` is what was published, and stays when it was

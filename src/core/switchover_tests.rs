@@ -7,10 +7,13 @@ use crate::{
     core::{
         lock,
         lock_verdict::tests::pod,
+        observed::PodView,
         observed::ReportView,
         record::Target,
         rollout::{Manner, Victim},
         validate::validate,
+        windows::Window,
+        wish::Reason,
     },
 };
 
@@ -78,16 +81,18 @@ fn waiting(name: &str) -> PodView {
 
 fn judged(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Switchover {
     let group = lock::group(observed, &lock::judge(observed));
-    judge(cluster, observed, &group, rollout, at(NOW))
+    let aim = Aim { revision: &cluster.revision, agent: None, window: Window::Always };
+    judge(cluster, observed, &group, rollout, &aim, at(NOW))
 }
 
 /// The reason of the refusal; nothing if the master is asked.
 fn refusal(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Option<String> {
     match judged(cluster, observed, rollout) {
         Switchover::Write(request) => request.refused.map(|refusal| refusal.reason),
-        other @ (Switchover::None | Switchover::UnderWay | Switchover::Unknown(_)) => {
-            panic!("{other:?}")
-        }
+        other @ (Switchover::None
+        | Switchover::UnderWay
+        | Switchover::Unknown(_)
+        | Switchover::Held(..)) => panic!("{other:?}"),
     }
 }
 
@@ -145,7 +150,9 @@ fn each_obstacle_has_a_reason() {
         (Some("NoStandby"), &to("orders-1"), group_of(vec![idle()]), Rollout::Done),
         (Some("NoSuchPod"), &to("orders-7"), one(), Rollout::Done),
         (Some("AlreadyMaster"), &to("orders-0"), one(), Rollout::Done),
-        (Some("SeveralStandbys"), &to("orders-1"), group_of(both), Rollout::Done),
+        (None, &to("orders-1"), group_of(both), Rollout::Done),
+        (None, &any, one(), Rollout::Scheduled("tonight".into())),
+        (None, &any, one(), Rollout::Halted("it crashed".into())),
     ] {
         assert_eq!(refusal(cluster, &observed, &rollout).as_deref(), wanted);
     }
@@ -159,7 +166,8 @@ fn a_request_is_answered_once() {
         (asked("now"), 3, Switchover::UnderWay),
         (asked("now"), 4, Switchover::None),
         (StepDown { refused, ..asked("now") }, 3, Switchover::None),
-        (asked("earlier"), 3, Switchover::Write(asked("now"))),
+        (asked("earlier"), 3, Switchover::UnderWay),
+        (StepDown { epoch: 2, ..asked("earlier") }, 3, Switchover::Write(asked("now"))),
     ] {
         let step_down = Some(step_down);
         observed.record = Some(RecordView { step_down, ..record("orders-0", epoch) });
@@ -220,4 +228,121 @@ fn a_request_that_cannot_be_read_asks_nothing() {
     let text = serde_json::to_string(&asked("now")).unwrap();
     let read = StepDown::of(&annotated(&text)).unwrap();
     assert!(read.asks(3) && !read.asks(4));
+}
+
+fn with_pods(names: &[&str]) -> Observed {
+    let pods =
+        names.iter().map(|name| PodView { node: Some(format!("on-{name}")), ..waiting(name) });
+    let mut observed = group_of(pods.collect());
+    observed.pods[0].node = Some("on-orders-0".into());
+    observed
+}
+
+/// Why the operator wants a switchover, and to whom, if to one only.
+fn own(
+    cluster: &ValidCluster,
+    observed: &Observed,
+    rollout: &Rollout,
+) -> Option<(String, Option<String>)> {
+    match judged(cluster, observed, rollout) {
+        Switchover::Write(request) => {
+            assert_eq!((request.answered, request.refused), (None, None));
+            Some((request.id, request.to))
+        }
+        Switchover::None => None,
+        other @ (Switchover::UnderWay | Switchover::Unknown(_) | Switchover::Held(..)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+#[test]
+fn the_operator_has_reasons_of_its_own() {
+    let two = || with_pods(&["orders-1"]);
+    let three = || with_pods(&["orders-1", "orders-2"]);
+    let cordoned = |nodes: &[&str], observed: Observed| {
+        let cordoned = nodes.iter().map(|node| format!("on-{node}")).collect();
+        Observed { cordoned, ..observed }
+    };
+    let plain = cluster("", "replicas: 3");
+    let wish = |id: &str, to: Option<&str>| Some((id.to_owned(), to.map(str::to_owned)));
+    for (cluster, observed, wanted) in [
+        (plain.clone(), two(), None),
+        (plain.clone(), cordoned(&["orders-1"], two()), None),
+        (plain.clone(), cordoned(&["orders-0"], two()), wish("cordon: on-orders-0", None)),
+        (
+            plain.clone(),
+            cordoned(&["orders-0", "orders-1"], three()),
+            wish("cordon: on-orders-0", Some("orders-2")),
+        ),
+        (cluster("", "update: {switchoverOnCordon: false}"), cordoned(&["orders-0"], two()), None),
+        (cluster("", "fencedPods: [orders-0]"), two(), wish("fence: orders-0", None)),
+        (
+            cluster("", "replicas: 3\nfencedPods: [orders-0, orders-1]"),
+            three(),
+            wish("fence: orders-0", Some("orders-2")),
+        ),
+        (cluster("", "fencedPods: [orders-1]"), two(), None),
+        (cluster("", "fencedPods: [orders-0]\nhibernated: true"), two(), None),
+    ] {
+        assert_eq!(own(&cluster, &observed, &Rollout::Done), wanted);
+    }
+    let updates = Rollout::SwitchOver("the last one".into());
+    let mut observed = two();
+    observed.pods[1].revision = plain.revision.clone();
+    let (id, to) = own(&plain, &observed, &updates).unwrap();
+    assert_eq!((id, to), (format!("update: {}", plain.revision), None));
+}
+
+#[test]
+fn a_smaller_group_takes_its_master_along() {
+    let mut observed = with_pods(&["orders-1", "orders-2"]);
+    let smaller = cluster("", "replicas: 2");
+    assert_eq!(own(&smaller, &observed, &Rollout::Done), None);
+    observed.pods.swap(0, 2);
+    for (pod, name) in observed.pods.iter_mut().zip(["orders-0", "orders-1", "orders-2"]) {
+        *pod = if name == "orders-2" { master(name) } else { waiting(name) };
+    }
+    observed.record = Some(record("orders-2", 3));
+    let wanted = ("scale: 2".to_owned(), None);
+    assert_eq!(own(&smaller, &observed, &Rollout::Done), Some(wanted), "all others stay");
+    let wanted = ("scale: 1".to_owned(), Some("orders-0".to_owned()));
+    assert_eq!(own(&cluster("", "replicas: 1"), &observed, &Rollout::Done), Some(wanted));
+}
+
+#[test]
+fn the_operator_s_own_wish_is_not_repeated_when_it_was_handed_back() {
+    let fence = cluster("", "fencedPods: [orders-0]");
+    let mut observed = with_pods(&["orders-1"]);
+    let own = |at: Timestamp, epoch: u64| StepDown {
+        at,
+        epoch,
+        answered: None,
+        ..asked("fence: orders-0")
+    };
+    let refused = Some(Refusal { reason: "NotSteppedDown".into(), message: "why".into() });
+    let mut judged_after = |step_down: StepDown, epoch: u64| {
+        let step_down = Some(step_down);
+        observed.record = Some(RecordView { step_down, ..record("orders-0", epoch) });
+        judged(&fence, &observed, &Rollout::Done)
+    };
+    let held = |judged: &Switchover| matches!(judged, Switchover::Held(wish, _) if wish.reason == Reason::Fence);
+    let writes = |judged: &Switchover| matches!(judged, Switchover::Write(_));
+    assert!(held(&judged_after(own(at(NOW - 20), 3), 4)), "handed back");
+    assert!(writes(&judged_after(own(at(NOW - 20), 3), 5)), "another failover came after it");
+    let late = StepDown { refused: refused.clone(), ..own(at(NOW - 61), 3) };
+    assert!(writes(&judged_after(late, 3)), "it may be asked again");
+    let early = StepDown { refused, ..own(at(NOW - 59), 3) };
+    assert!(held(&judged_after(early, 3)));
+}
+
+#[test]
+fn people_s_request_is_not_new_again_after_one_of_the_operator_s() {
+    let mut observed = with_pods(&["orders-1"]);
+    let own = StepDown { id: "cordon: n1".into(), epoch: 2, ..asked("now") };
+    observed.record = Some(RecordView { step_down: Some(own), ..record("orders-0", 3) });
+    assert_eq!(judged(&cluster("now", ""), &observed, &Rollout::Done), Switchover::None);
+    let fence = cluster("now", "fencedPods: [orders-0]");
+    let Switchover::Write(request) = judged(&fence, &observed, &Rollout::Done) else { panic!() };
+    assert_eq!(request.answered.as_deref(), Some("now"), "it is carried over");
 }

@@ -5,13 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use sha2::{Digest, Sha256};
 
+use super::revision::revision;
 use crate::{
     api::{
         labels,
         names::ClusterName,
         v1alpha1::{
-            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, Lock, Preflight,
-            QuantityValue, VERSIONS, amount,
+            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, QuantityValue,
+            VERSIONS, amount,
         },
     },
     broker::{
@@ -21,7 +22,7 @@ use crate::{
         },
         store::Store,
     },
-    core::database,
+    core::{database, windows},
 };
 
 /// Names of environment variables that the agent relies on.
@@ -61,12 +62,22 @@ pub struct ValidCluster {
 /// Kubernetes bounds all annotations together at 256 KiB; this one goes on the record.
 const LONGEST_REQUEST: usize = 200;
 
-fn request(cluster: &BrokerCluster) -> Option<String> {
-    let text = cluster.metadata.annotations.as_ref()?.get(labels::SWITCHOVER)?.trim();
+fn request(cluster: &BrokerCluster, annotation: &str) -> Option<String> {
+    let text = cluster.metadata.annotations.as_ref()?.get(annotation)?.trim();
     (!text.is_empty()).then(|| text.chars().take(LONGEST_REQUEST).collect())
 }
 
 impl ValidCluster {
+    /// Whether people want this pod's broker down.
+    pub fn fences(&self, pod: &str) -> bool {
+        self.spec.fenced_pods.iter().any(|name| name == pod)
+    }
+
+    /// Whether the group has a pod of this name when it is as large as the spec says.
+    pub fn keeps(&self, pod: &str) -> bool {
+        self.name.ordinal(pod).is_some_and(|ordinal| ordinal < self.spec.replicas)
+    }
+
     /// The reference that makes a child ours.
     pub fn owner(&self) -> OwnerReference {
         OwnerReference {
@@ -138,6 +149,9 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     for text in spec.broker.java.options.iter().filter_map(|option| launch::refusal(option)) {
         problem("broker.java.options", text);
     }
+    for text in spec.update.windows.iter().filter_map(windows::problem) {
+        problem("update.windows", text);
+    }
     for (field, text) in pod_problems(spec) {
         problem(field, text);
     }
@@ -161,8 +175,8 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
             .image
             .clone()
             .unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
-        revision: revision(spec),
-        switchover: request(cluster),
+        revision: revision(spec, request(cluster, labels::RESTART).as_deref()),
+        switchover: request(cluster, labels::SWITCHOVER),
         spec: spec.clone(),
     })
 }
@@ -227,36 +241,6 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
         ));
     }
     problems
-}
-
-/// Hash of the parts of the spec that shape a pod. `replicas`, `paused` and the claim's size do not.
-fn revision(spec: &BrokerClusterSpec) -> String {
-    let volume = spec.storage.shared_volume.as_ref();
-    let mut shape = serde_json::json!({
-        "broker": spec.broker,
-        "claim": volume.and_then(|volume| volume.claim_name.as_ref()),
-        "lock": volume.map(|volume| lock_shape(&volume.lock)),
-        "listeners": spec.listeners,
-        "auth": spec.auth,
-        "failover": {"hangTimeout": spec.failover.hang_timeout},
-        "pod": spec.pod,
-    });
-    // Only where there is one: other pods keep the revision that they have.
-    if let (Some(database), Some(shape)) = (&spec.storage.database, shape.as_object_mut()) {
-        shape.insert("database".to_owned(), serde_json::json!(database));
-    }
-    let preflight = volume.map(|volume| volume.preflight).unwrap_or_default();
-    if let (Preflight::Warn, Some(shape)) = (preflight, shape.as_object_mut()) {
-        shape.insert("preflight".to_owned(), serde_json::json!(preflight));
-    }
-    short_hash(shape.to_string().as_bytes())
-}
-
-fn lock_shape(lock: &Lock) -> serde_json::Value {
-    match &lock.database {
-        Some(database) => serde_json::json!({"database": database}),
-        None => serde_json::json!({"file": lock.file.clone().unwrap_or_default()}),
-    }
 }
 
 /// Ten hexadecimal digits that stand for some content in names and annotations.
@@ -326,14 +310,5 @@ mod tests {
             validate(&cluster("broker: {version: 6.9.9, image: registry.example/mq:6.9.9}"))
                 .unwrap();
         assert_eq!(valid.image, "registry.example/mq:6.9.9");
-    }
-
-    #[test]
-    fn the_revision_changes_with_what_shapes_a_pod_and_with_nothing_else() {
-        let revision = |spec: &str| validate(&cluster(spec)).unwrap().revision;
-        let base = revision("");
-        assert_eq!(base, revision("replicas: 3\npaused: true"));
-        assert_ne!(base, revision("broker: {java: {heap: 60%}}"));
-        assert_ne!(base, revision("listeners: [{name: a, protocol: AMQP, port: 5672}]"));
     }
 }

@@ -24,7 +24,7 @@ pub fn of_cluster(
     refused: Option<&str>,
     updating: bool,
 ) -> Vec<Verdict> {
-    let elected = master_elected(observed, findings);
+    let elected = master_elected(cluster, observed, findings);
     let converged = service_converged(observed, findings);
     let ready = ready(&elected, &converged);
     let mut verdicts = vec![
@@ -38,7 +38,7 @@ pub fn of_cluster(
     verdicts.extend(storage.or_else(|| lock_verdict::storage_lock(cluster, observed)));
     verdicts.extend([
         split_brain(findings),
-        progressing(findings, updating),
+        progressing(cluster, findings, updating),
         paused(cluster.spec.paused),
     ]);
     verdicts
@@ -55,6 +55,11 @@ pub fn of_invalid(problems: &[Invalid]) -> Verdict {
     )
 }
 
+/// What a paused group says.
+const PAUSED: &str = "spec.paused is true: the operator changes nothing; failover goes on working";
+/// What a group says that is told to have no broker.
+const HIBERNATED: &str = "spec.hibernated is true: no broker runs, and the store is kept. Set it to false to wake the group";
+
 fn ready(elected: &Verdict, converged: &Verdict) -> Verdict {
     match (elected.truth, converged.truth) {
         (Truth::True, Truth::True) => Verdict::new(
@@ -70,7 +75,7 @@ fn ready(elected: &Verdict, converged: &Verdict) -> Verdict {
     }
 }
 
-fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
+fn master_elected(cluster: &ValidCluster, observed: &Observed, findings: &Findings) -> Verdict {
     let verdict = |truth: Truth, reason, message: String| {
         Verdict::new(Type::MasterElected, truth, reason, message)
     };
@@ -95,8 +100,14 @@ fn master_elected(observed: &Observed, findings: &Findings) -> Verdict {
                 pods.join(" and ")
             ),
         ),
+        (Group::Dead, _) if cluster.spec.hibernated => {
+            verdict(Truth::False, Reason::Hibernated, HIBERNATED.to_owned())
+        }
         (Group::Dead, _) | (_, Lock::Free) => {
             verdict(Truth::False, Reason::NoMaster, no_master(observed))
+        }
+        (_, Lock::Unknown(_)) if cluster.spec.hibernated && observed.pods.is_empty() => {
+            verdict(Truth::False, Reason::Hibernated, HIBERNATED.to_owned())
         }
         (_, Lock::Unknown(why)) => verdict(
             Truth::Unknown,
@@ -164,6 +175,9 @@ fn standby_ready(cluster: &ValidCluster, observed: &Observed, findings: &Finding
         let message = "the group has one pod and no standby; set replicas: 2 for high availability";
         return Verdict::new(Type::StandbyReady, false, Reason::SinglePod, message);
     }
+    if cluster.spec.hibernated && observed.pods.is_empty() {
+        return Verdict::new(Type::StandbyReady, false, Reason::Hibernated, HIBERNATED);
+    }
     let wanted = usize::try_from(cluster.spec.replicas.saturating_sub(1)).unwrap_or_default();
     let waiting = observed.pods.iter().filter(|pod| pod.waits()).count();
     if waiting >= wanted {
@@ -189,7 +203,11 @@ fn standby_ready(cluster: &ValidCluster, observed: &Observed, findings: &Finding
         })
         .collect();
     let message = format!("{waiting} of {wanted} wait for the lock; {}", idle.join("; "));
-    Verdict::new(Type::StandbyReady, false, Reason::StandbyMissing, message.trim_end_matches("; "))
+    let standbys = observed.pods.iter().filter(|pod| Some(&pod.name) != holder && !pod.waits());
+    let fenced =
+        standbys.clone().count() > 0 && standbys.clone().all(|pod| cluster.fences(&pod.name));
+    let reason = if fenced { Reason::Fenced } else { Reason::StandbyMissing };
+    Verdict::new(Type::StandbyReady, false, reason, message.trim_end_matches("; "))
 }
 
 fn service_converged(observed: &Observed, findings: &Findings) -> Verdict {
@@ -312,11 +330,23 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
 
 /// A pod that is on its way because it was replaced belongs to the update, until all is done: nothing
 /// but what was published tells it from one that starts for the first time.
-fn progressing(findings: &Findings, updating: bool) -> Verdict {
+fn progressing(cluster: &ValidCluster, findings: &Findings, updating: bool) -> Verdict {
     let verdict = |truth: bool, reason, message: String| {
         Verdict::new(Type::Progressing, truth, reason, message)
     };
     match &findings.rollout {
+        Rollout::Done if cluster.spec.hibernated => {
+            verdict(false, Reason::Hibernated, HIBERNATED.to_owned())
+        }
+        Rollout::Replace(_) | Rollout::SwitchOver(_) if cluster.spec.paused => {
+            verdict(false, Reason::SpecPaused, PAUSED.to_owned())
+        }
+        Rollout::Moving(_) if cluster.spec.paused && cluster.spec.hibernated => {
+            verdict(false, Reason::SpecPaused, PAUSED.to_owned())
+        }
+        Rollout::Moving(what) if cluster.spec.hibernated => {
+            verdict(true, Reason::Hibernating, what.clone())
+        }
         Rollout::Done => {
             verdict(false, Reason::UpToDate, "every pod is as the spec says".to_owned())
         }
@@ -325,18 +355,20 @@ fn progressing(findings: &Findings, updating: bool) -> Verdict {
             Reason::RollingUpdate,
             format!("{} is replaced: {}", victim.pod, victim.why),
         ),
+        Rollout::SwitchOver(what) => verdict(true, Reason::RollingUpdate, what.clone()),
         Rollout::Moving(what) if updating => verdict(true, Reason::RollingUpdate, what.clone()),
         Rollout::Moving(what) => verdict(true, Reason::Deploying, what.clone()),
         Rollout::Waiting(why) => verdict(false, Reason::RolloutWaiting, why.clone()),
+        Rollout::Scheduled(why) => verdict(false, Reason::RolloutScheduled, why.clone()),
         Rollout::Stuck(why) => verdict(false, Reason::RolloutStuck, why.clone()),
+        Rollout::Halted(why) => verdict(false, Reason::RolloutHalted, why.clone()),
     }
 }
 
 /// The condition of a paused cluster.
 pub fn paused(paused: bool) -> Verdict {
     if paused {
-        let message = "spec.paused is true: the operator changes nothing; failover goes on working";
-        Verdict::new(Type::Paused, true, Reason::SpecPaused, message)
+        Verdict::new(Type::Paused, true, Reason::SpecPaused, PAUSED)
     } else {
         Verdict::new(
             Type::Paused,

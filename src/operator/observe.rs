@@ -1,10 +1,13 @@
 //! The reads of a pass; nothing is concluded here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::{join_all, try_join_all};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Node, Pod};
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    core::v1::{ContainerStatus, Node, Pod},
+};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
@@ -33,6 +36,9 @@ const STUCK: [&str; 9] = [
     "CrashLoopBackOff",
     "ImageInspectError",
 ];
+
+/// Selects cordoned nodes.
+pub(super) const CORDONED: &str = "spec.unschedulable=true";
 
 /// The taint by which somebody says that a node is certainly off.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -69,7 +75,11 @@ pub async fn observe<R: Reports>(
         .map(str::to_owned)
         .collect();
     let named = named::look(&children, cluster).await?;
+    let templates = templates(client, cluster, &pods).await?;
     Ok(Observed {
+        templates,
+        cordoned: cordoned(client, cluster).await,
+        idle_since: BTreeMap::new(),
         record: live.get(&record_name).map(RecordView::read),
         claim: claim(&children, cluster).await?,
         secret_problems: named.problems,
@@ -200,6 +210,13 @@ pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
         node: spec.node_name,
         terminating: pod.metadata.deletion_timestamp.is_some(),
         role_label: pod.labels().get(labels::ROLE).cloned(),
+        controller_revision: pod.labels().get("controller-revision-hash").cloned(),
+        agent_image: spec
+            .init_containers
+            .iter()
+            .flatten()
+            .find(|container| container.name == pod::INSTALL)
+            .and_then(|container| container.image.clone()),
         ports_annotation: pod.annotations().get(pod::PORTS_ANNOTATION).cloned(),
         config_map: mounted
             .and_then(|volume| volume.config_map.as_ref())
@@ -208,6 +225,48 @@ pub(super) async fn view<R: Reports>(reports: &R, pod: &Pod) -> PodView {
         container,
         report,
         node_state: NodeView::Unknown,
+    }
+}
+
+/// The templates that pods of another revision than the spec's were made from.
+async fn templates(
+    client: &Client,
+    cluster: &ValidCluster,
+    pods: &[PodView],
+) -> Result<BTreeMap<String, Value>, RequestError> {
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), &cluster.name.namespace);
+    let outdated = pods.iter().filter(|pod| pod.revision != cluster.revision);
+    let names: BTreeSet<String> =
+        outdated.filter_map(|pod| pod.controller_revision.clone()).collect();
+    let gets = names.into_iter().map(async |name| {
+        let found = request(format!("get ControllerRevision {name}"), api.get_opt(&name)).await?;
+        let template = found.and_then(|found| found.data?.0.pointer("/spec/template").cloned());
+        Ok::<_, RequestError>(template.map(|template| (name, without_directive(template))))
+    });
+    Ok(try_join_all(gets).await?.into_iter().flatten().collect())
+}
+
+/// A ControllerRevision is a patch, which says of the template that it replaces what is there.
+fn without_directive(mut template: Value) -> Value {
+    if let Some(fields) = template.as_object_mut() {
+        fields.remove("$patch");
+    }
+    template
+}
+
+/// Cordoned nodes. What cannot be read makes none: a drain goes on without a switchover then.
+async fn cordoned(client: &Client, cluster: &ValidCluster) -> BTreeSet<String> {
+    if !cluster.spec.update.switchover_on_cordon {
+        return BTreeSet::new();
+    }
+    let nodes: Api<Node> = Api::all(client.clone());
+    let params = ListParams::default().fields(CORDONED);
+    match request("list cordoned nodes".to_owned(), nodes.list_metadata(&params)).await {
+        Ok(list) => list.items.iter().map(ResourceExt::name_any).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "cordoned nodes are not known");
+            BTreeSet::new()
+        }
     }
 }
 

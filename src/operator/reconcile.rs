@@ -1,7 +1,7 @@
 //! One pass over one cluster, from top to bottom.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     api::v1alpha1::BrokerCluster,
-    clock,
     core::{
         credentials::with_credentials,
         events,
@@ -52,9 +51,14 @@ pub struct Context<R> {
     pub metrics: OperatorMetrics,
     /// What agents have said of their databases.
     pub listener: Arc<Listener>,
+    /// Tells the time.
+    pub now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     /// Since when a record has disagreed with the proven master, by the cluster's uid. Losing it
     /// delays a repair by two seconds, nothing else.
     pub disagreements: Mutex<HashMap<String, Timestamp>>,
+    /// Since when pods neither serve nor wait for the lock, by the cluster's uid and theirs. Losing it
+    /// delays the end of an update that does not get along, nothing else.
+    pub idle: Mutex<HashMap<String, BTreeMap<String, Timestamp>>>,
 }
 
 /// Why a pass failed.
@@ -112,7 +116,7 @@ pub fn retry<R>(
 
 async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Result<Action, Error> {
     let previous = object.status.as_ref();
-    let now = clock::now();
+    let now = (context.now)();
     let cluster = match validate(object) {
         Ok(cluster) => cluster,
         Err(problems) => {
@@ -127,6 +131,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         observed.dispute = confirm(&context.reports, &observed.pods).await;
     }
     observed.disagreement_since = context.disagreement(&cluster.uid, &observed, now);
+    observed.idle_since = context.idle_since(&cluster.uid, &observed, now);
     context.listener.passed(&cluster, &observed);
     let plan = plan(&cluster, &observed, &context.settings, now);
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
@@ -161,6 +166,25 @@ fn jittered(duration: Duration) -> Duration {
 }
 
 impl<R> Context<R> {
+    /// Remembers since when pods have not done their part.
+    fn idle_since(
+        &self,
+        uid: &str,
+        observed: &Observed,
+        now: Timestamp,
+    ) -> BTreeMap<String, Timestamp> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = idle.remove(uid).unwrap_or_default();
+        let pods = observed.pods.iter().filter(|pod| !pod.waits() && !pod.serves());
+        let since: BTreeMap<_, _> = pods
+            .map(|pod| (pod.uid.clone(), before.get(&pod.uid).copied().unwrap_or(now)))
+            .collect();
+        if !since.is_empty() {
+            idle.insert(uid.to_owned(), since.clone());
+        }
+        since
+    }
+
     /// Remembers since when the record has not named the proven master.
     fn disagreement(&self, uid: &str, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
         let lock = judge(observed);

@@ -57,6 +57,11 @@ pub(super) async fn correct<R: Reports>(
             let applies = view.epoch == request.epoch && view.disputed.is_none();
             applies.then(|| legible(cluster, promotion::requested(&record, request))).flatten()
         }
+        RecordStep::Hold { epoch, pods } => {
+            let view = RecordView::read(&record);
+            let applies = view.epoch == *epoch && view.disputed.is_none();
+            applies.then(|| legible(cluster, promotion::holding(&record, pods))).flatten()
+        }
         RecordStep::Repoint { pod, uid } => {
             let proven = proven(pods, reports, pod, uid).await?;
             proven.and_then(|view| repointed(cluster, &record, &view))

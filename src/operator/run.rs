@@ -15,7 +15,7 @@ use clap::Args;
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
@@ -40,10 +40,12 @@ use super::{
     election::Candidate,
     listen::{self, Listener, announcements},
     named,
+    observe::CORDONED,
     reconcile::{Context, reconcile, retry},
 };
 use crate::{
     api::{labels, v1alpha1::BrokerCluster},
+    clock,
     reports::HttpReports,
     resources::{Kind, Settings},
     telemetry::{
@@ -179,7 +181,9 @@ async fn work(
         },
         metrics,
         listener: Arc::clone(&listener),
+        now: Box::new(clock::now),
         disagreements: Mutex::new(HashMap::new()),
+        idle: Mutex::new(HashMap::new()),
     });
     let until = async move {
         // An error means that the sender is gone, which is an end too.
@@ -222,6 +226,7 @@ pub fn controller(client: &Client, args: &OperatorArgs) -> Clusters {
     let controller = scope.watch::<StatefulSet>(controller);
     let controller = scope.watch::<Pod>(controller);
     let controller = scope.watch_slices(controller);
+    let controller = scope.watch_cordons(controller);
     let controller = scope.watch::<Service>(controller);
     let controller = scope.watch_named::<ConfigMap>(Kind::ConfigMap, controller);
     let controller = scope.watch_named::<Secret>(Kind::Secret, controller);
@@ -292,6 +297,23 @@ impl Scope {
             });
             let all: Vec<_> = labelled.into_iter().chain(names_it).collect();
             all.into_iter().map(move |name| listen::name(&namespace, &name))
+        })
+    }
+
+    /// Nodes that are cordoned, or no longer: the API server tells of no other change of a node then.
+    fn watch_cordons(&self, controller: Clusters) -> Clusters {
+        let clusters = controller.store();
+        let nodes: Api<PartialObjectMeta<Node>> = Api::all(self.client.clone());
+        let cordoned = watcher::Config::default().fields(CORDONED);
+        controller.watches(nodes, cordoned, move |node| {
+            let name = node.name_any();
+            clusters.state().into_iter().filter_map(move |cluster| {
+                let cluster = cluster.0.as_ref().ok()?;
+                let master = cluster.status.as_ref()?.master.as_ref()?;
+                (master.node.as_ref() == Some(&name)).then(|| {
+                    listen::name(&cluster.namespace().unwrap_or_default(), &cluster.name_any())
+                })
+            })
         })
     }
 

@@ -98,6 +98,17 @@ impl Manifest {
     fn of(kind: Kind, name: String, object: &impl Serialize) -> Self {
         Self { kind, name, object: serde_json::to_value(object).unwrap_or_default() }
     }
+
+    /// Adds an annotation.
+    pub(crate) fn annotate(&mut self, key: &str, value: &str) {
+        let metadata = self.object.get_mut("metadata").and_then(Value::as_object_mut);
+        let annotations = metadata.map(|metadata| {
+            metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()))
+        });
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+            annotations.insert(key.to_owned(), value.into());
+        }
+    }
 }
 
 /// What the operator adds to the spec when it builds pods.

@@ -29,6 +29,8 @@ use crate::{
 pub const BROKER_UID: i64 = 61616;
 /// Name of the broker's container.
 pub const BROKER: &str = "broker";
+/// Name of the init container that brings the agent.
+pub const INSTALL: &str = "install-agent";
 /// Annotation of a pod: the record's ports that fit the pod's configuration, as JSON.
 pub const PORTS_ANNOTATION: &str = "tandem-operator.io/ports";
 
@@ -180,7 +182,7 @@ pub(super) fn init_resources() -> ResourceRequirements {
 /// Copies the agent into a volume, because the broker's image does not have it.
 fn install(settings: &Settings) -> Container {
     Container {
-        name: "install-agent".to_owned(),
+        name: INSTALL.to_owned(),
         image: Some(settings.agent_image.clone()),
         command: Some(["/tandem", "install", "--to", AGENT_DIR].map(str::to_owned).to_vec()),
         resources: Some(init_resources()),

@@ -14,11 +14,16 @@ use crate::core::validate::ValidCluster;
 ///
 /// `OnDelete`: Kubernetes must not replace pods, it does not know the master. `Parallel`: a standby
 /// must be able to start while its peer is down. The set re-creates *any* lost pod from its template.
-pub fn build(cluster: &ValidCluster, settings: &Settings, keep: Option<&Value>) -> Manifest {
+pub fn build(
+    cluster: &ValidCluster,
+    settings: &Settings,
+    keep: Option<&Value>,
+    replicas: i32,
+) -> Manifest {
     let object = StatefulSet {
         metadata: meta::owned(cluster, cluster.name.main(), "broker"),
         spec: Some(StatefulSetSpec {
-            replicas: Some(cluster.spec.replicas),
+            replicas: Some(replicas),
             service_name: Some(cluster.name.headless()),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {

@@ -76,10 +76,10 @@ impl Group {
             Phase::Promoting => AgentState::Promoting,
             Phase::Master => AgentState::Master,
             Phase::Crashed => AgentState::Backoff,
-            Phase::Ending => AgentState::SteppingDown,
+            Phase::Held | Phase::Ending => AgentState::SteppingDown,
         };
         let greets = broker.phase == Phase::Master;
-        let runs = broker.phase != Phase::Crashed;
+        let runs = !matches!(broker.phase, Phase::Crashed | Phase::Held);
         Some(Report {
             pod: broker.pod.clone(),
             pod_uid: broker.uid.clone(),

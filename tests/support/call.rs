@@ -124,9 +124,13 @@ impl Call {
             && (self.group.is_empty() || rest.split('/').nth(2) == Some(&self.group))
             && terms(self.query.get("labelSelector"))
                 .all(|(key, value)| object["metadata"]["labels"][&key] == value)
-            && terms(self.query.get("fieldSelector")).all(|(key, value)| {
-                assert_eq!(key, "metadata.name", "this field selector is not modelled");
-                name == value
+            && terms(self.query.get("fieldSelector")).all(|(key, value)| match key.as_str() {
+                "metadata.name" => name == value,
+                "spec.unschedulable" if resource == "nodes" => {
+                    object["spec"]["unschedulable"].as_bool().unwrap_or_default().to_string()
+                        == value
+                }
+                _ => panic!("the field selector {key} is not modelled"),
             })
     }
 }

@@ -14,6 +14,7 @@ use tandem::{
     core::{
         promotion::{self, Author, Claim, Next},
         record::RecordView,
+        validate::short_hash,
     },
 };
 
@@ -26,6 +27,8 @@ pub enum Phase {
     Pending,
     Starting,
     Waiting,
+    /// It is kept down, as the record says.
+    Held,
     /// It has the lock and does not greet yet.
     Promoting,
     Master,
@@ -123,21 +126,19 @@ impl Group {
         let Some(victim) = self.brokers.get(&text(pod, "/metadata/uid")) else { return Ok(()) };
         let others = || self.brokers.values().filter(|broker| broker.uid != victim.uid);
         let master = others().find(|broker| broker.phase == Phase::Master);
-        let waiting = others().filter(|broker| broker.phase == Phase::Waiting).count();
-        let idle = others().find(|broker| !matches!(broker.phase, Phase::Waiting | Phase::Master));
+        let idle = others()
+            .find(|broker| !matches!(broker.phase, Phase::Waiting | Phase::Held | Phase::Master));
         let replicas = store
             .list("brokerclusters")
             .first()
             .map_or(1, |(_, c)| c["spec"]["replicas"].as_u64().unwrap_or(1));
         let missing = usize::try_from(replicas).unwrap().saturating_sub(self.brokers.len());
         match victim.phase {
-            Phase::Pending | Phase::Crashed | Phase::Ending => Ok(()),
+            Phase::Pending | Phase::Crashed | Phase::Held | Phase::Ending => Ok(()),
             Phase::Starting if master.is_some() => Ok(()),
             Phase::Starting => Err("nobody serves".into()),
             Phase::Promoting => Err("it is being promoted".into()),
-            Phase::Master if waiting == 0 && replicas > 1 => {
-                Err("it is the master and no standby waits".into())
-            }
+            Phase::Master if replicas > 1 => Err("the mastership is handed over first".into()),
             Phase::Waiting if master.is_none() => Err("nobody serves".into()),
             Phase::Master | Phase::Waiting if missing > 0 => {
                 Err(format!("{missing} other pods are missing"))
@@ -171,6 +172,8 @@ impl Group {
                 {
                     Phase::Crashed
                 }
+                Phase::Starting | Phase::Waiting if self.is_held(store, &broker) => Phase::Held,
+                Phase::Held if !self.is_held(store, &broker) => Phase::Starting,
                 Phase::Starting => Phase::Waiting,
                 Phase::Waiting if free && self.lock.is_none() => {
                     self.lock = Some(broker.uid.clone());
@@ -195,20 +198,34 @@ impl Group {
         }
     }
 
-    /// Whether the record asks the master's agent, which hears that somebody waits.
+    /// Whether the record asks the master's agent, which hears that somebody waits: the one that is asked
+    /// for, with all others down.
     fn is_to_step_down(&self, store: &Store, broker: &Broker) -> bool {
-        let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
-        let Some(view) = store.get(&record).map(|slice| RecordView::read(&slice)) else {
+        let Some(view) = record_of(store, broker) else { return false };
+        let Some(asked) = view.step_down.as_ref().filter(|asked| asked.asks(view.epoch)) else {
             return false;
         };
-        let asked = view.step_down.as_ref().is_some_and(|asked| asked.asks(view.epoch));
-        let waits = self.brokers.values().any(|other| other.phase == Phase::Waiting);
-        asked && waits && !self.deaf && view.master_uid.as_ref() == Some(&broker.uid)
+        let others = || self.brokers.values().filter(|other| other.uid != broker.uid);
+        let waits = others().any(|other| other.phase == Phase::Waiting);
+        let alone = asked.to.as_ref().is_none_or(|to| {
+            others().all(|other| (other.phase == Phase::Waiting) == (other.pod == *to))
+        });
+        waits && alone && !self.deaf && view.master_uid.as_ref() == Some(&broker.uid)
+    }
+
+    /// Whether the record keeps this broker down, or leaves the lock to another one.
+    fn is_held(&self, store: &Store, broker: &Broker) -> bool {
+        record_of(store, broker).is_some_and(|view| {
+            let asked = view.step_down.as_ref().filter(|asked| asked.asks(view.epoch));
+            let other =
+                asked.and_then(|asked| asked.to.as_ref()).is_some_and(|to| *to != broker.pod);
+            other || view.held.contains(&broker.pod)
+        })
     }
 
     /// What the master's agent does about the record.
     fn promote(&mut self, store: &mut Store, broker: &Broker, pod: &Value) {
-        let record = path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0);
+        let record = record_path(broker);
         let Some(slice) = store.get(&record).filter(|_| !self.agents_cut_off) else { return };
         let view = RecordView::read(&slice);
         // It would ask the other agents; here the operator ends a dispute.
@@ -246,10 +263,11 @@ impl Group {
         for (_, set) in store.list("statefulsets") {
             let name = text(&set, "/metadata/name");
             let replicas = set["spec"]["replicas"].as_i64().unwrap_or(1);
+            let revision = keep_revision(store, &set);
             for ordinal in 0..replicas {
                 let path = path("pods", NAMESPACE, &format!("{name}-{ordinal}"));
                 if store.get(&path).is_none() {
-                    self.make_pod(store, &set, &path, ordinal);
+                    self.make_pod(store, &set, &revision, ordinal);
                 }
             }
             let owned = |pod: &Arc<Stored>| {
@@ -268,9 +286,10 @@ impl Group {
         }
     }
 
-    fn make_pod(&mut self, store: &mut Store, set: &Value, path: &str, ordinal: i64) {
+    fn make_pod(&mut self, store: &mut Store, set: &Value, revision: &str, ordinal: i64) {
         self.made += 1;
-        let name = path.rsplit('/').next().unwrap();
+        let name = format!("{}-{ordinal}", text(set, "/metadata/name"));
+        let path = path("pods", NAMESPACE, &name);
         let host =
             if self.fresh_addresses { self.made + 100 } else { u8::try_from(ordinal + 1).unwrap() };
         let address = format!("10.0.0.{host}");
@@ -280,6 +299,7 @@ impl Group {
         pod["metadata"]["name"] = json!(name);
         pod["metadata"]["namespace"] = json!(NAMESPACE);
         pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(name);
+        pod["metadata"]["labels"]["controller-revision-hash"] = json!(revision);
         pod["metadata"]["ownerReferences"] = json!([{
             "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true, "blockOwnerDeletion": true,
             "name": set["metadata"]["name"], "uid": set["metadata"]["uid"],
@@ -290,11 +310,11 @@ impl Group {
             "containerStatuses": [{"name": "broker", "image": "", "imageID": "", "ready": false, "restartCount": 0,
                 "state": {"waiting": {"reason": "ContainerCreating"}}}],
         });
-        let pod = store.create(path, "statefulset-controller", pod).expect("the pod is valid");
+        let pod = store.create(&path, "statefulset-controller", pod).expect("the pod is valid");
         let uid = text(&pod, "/metadata/uid");
         let broker = Broker {
-            path: path.to_owned(),
-            pod: name.to_owned(),
+            path,
+            pod: name,
             uid: uid.clone(),
             address: address.parse().unwrap(),
             phase: Phase::Pending,
@@ -324,6 +344,35 @@ impl Group {
             }
         }
     }
+}
+
+fn record_path(broker: &Broker) -> String {
+    path("endpointslices", NAMESPACE, broker.pod.rsplit_once('-').unwrap().0)
+}
+
+fn record_of(store: &Store, broker: &Broker) -> Option<RecordView> {
+    store.get(&record_path(broker)).map(|slice| RecordView::read(&slice))
+}
+
+/// The template as it is now, kept under a name of its content, as the `StatefulSet` controller does.
+fn keep_revision(store: &mut Store, set: &Value) -> String {
+    let mut template = set["spec"]["template"].clone();
+    let hash = short_hash(template.to_string().as_bytes());
+    let name = format!("{}-{hash}", text(set, "/metadata/name"));
+    let path = path("controllerrevisions", NAMESPACE, &name);
+    if store.get(&path).is_none() {
+        template["$patch"] = json!("replace");
+        let revision = json!({
+            "metadata": {"name": name, "namespace": NAMESPACE, "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "StatefulSet", "controller": true,
+                "name": set["metadata"]["name"], "uid": set["metadata"]["uid"],
+            }]},
+            "revision": 1,
+            "data": {"spec": {"template": template}},
+        });
+        store.create(&path, "statefulset-controller", revision).expect("the revision is valid");
+    }
+    name
 }
 
 fn set_state(store: &mut Store, path: &str, state: &Value) {

@@ -41,6 +41,8 @@ const ROUNDS: usize = 60;
 /// The spec of the tests: a claim made by the operator, everything else by default.
 pub const SPEC: &str = "storage: {sharedVolume: {claim: {resources: {requests: {storage: 1Gi}}}}}";
 
+/// The image that brings the agent.
+const AGENT: &str = "tandem:1";
 /// The operator's namespace.
 pub const OPERATOR: &str = "tandem-system";
 
@@ -49,24 +51,39 @@ pub const DATABASE: &str = "storage: {database: {type: PostgreSQL, host: db, nam
 
 pub struct World {
     pub api: FakeApi,
+    clock: Clock,
     context: Mutex<Arc<Context<FakeAgents>>>,
     cache: Mutex<Option<Arc<Stored>>>,
 }
 
+/// Time stands still, however long a test takes itself, unless the test moves it.
+type Clock = Arc<Mutex<jiff::Timestamp>>;
+
 impl World {
     /// An empty Kubernetes with an operator.
     pub fn new() -> Self {
-        Self::of(FakeApi::default())
+        Self::of(FakeApi::default(), "2026-01-01T12:00:00Z".parse().unwrap())
     }
 
-    fn of(api: FakeApi) -> Self {
-        let context = Mutex::new(operator(&api));
-        Self { api, context, cache: Mutex::default() }
+    fn of(api: FakeApi, now: jiff::Timestamp) -> Self {
+        let clock = Clock::new(Mutex::new(now));
+        let context = Mutex::new(operator(&api, &clock, AGENT));
+        Self { api, clock, context, cache: Mutex::default() }
+    }
+
+    /// What the operator takes for now.
+    pub fn now(&self) -> jiff::Timestamp {
+        *self.clock.lock().unwrap()
+    }
+
+    /// So much time passes.
+    pub fn later(&self, by: Duration) {
+        *self.clock.lock().unwrap() += by;
     }
 
     /// A copy with an operator of its own.
     pub fn fork(&self) -> Self {
-        Self::of(self.api.fork())
+        Self::of(self.api.fork(), self.now())
     }
 
     /// With a cluster of this spec; nothing has been done about it yet.
@@ -94,6 +111,12 @@ impl World {
         let mut state = self.state();
         state.store.remove(&path);
         state.store.create(&path, "kubelet", node).unwrap();
+    }
+
+    /// Somebody cordons a node, or takes that back.
+    pub fn cordon(&self, name: &str, cordoned: bool) {
+        let path = path("nodes", "", name);
+        self.state().store.change(&path, |node| node["spec"]["unschedulable"] = json!(cordoned));
     }
 
     /// The node of this pod is lost, and the pod with it.
@@ -146,10 +169,15 @@ impl World {
 
     /// The user asks for a switchover.
     pub fn ask(&self, request: &str) {
+        self.annotate(labels::SWITCHOVER, request);
+    }
+
+    /// The user annotates the cluster.
+    pub fn annotate(&self, key: &str, value: &str) {
         let path = Self::at("brokerclusters", "orders");
         let mut state = self.state();
         let mut object = (*state.store.get(&path).unwrap()).clone();
-        object["metadata"]["annotations"][labels::SWITCHOVER] = json!(request);
+        object["metadata"]["annotations"][key] = json!(value);
         state.store.replace(&path, "kubectl", object).unwrap();
     }
 
@@ -165,7 +193,13 @@ impl World {
 
     /// The operator ends, and another process begins with no memory.
     pub fn restart(&self) {
-        *self.context.lock().unwrap() = operator(&self.api);
+        *self.context.lock().unwrap() = operator(&self.api, &self.clock, AGENT);
+        *self.cache.lock().unwrap() = None;
+    }
+
+    /// An operator of another version takes over.
+    pub fn upgrade(&self, image: &str) {
+        *self.context.lock().unwrap() = operator(&self.api, &self.clock, image);
         *self.cache.lock().unwrap() = None;
     }
 
@@ -388,17 +422,22 @@ pub fn operator_args() -> OperatorArgs {
     }
 }
 
-fn operator(api: &FakeApi) -> Arc<Context<FakeAgents>> {
+fn operator(api: &FakeApi, clock: &Clock, image: &str) -> Arc<Context<FakeAgents>> {
     let reporter =
         Reporter { controller: "tandem-operator".into(), instance: Some("operator-0".into()) };
     Arc::new(Context {
         client: api.client(),
         reports: FakeAgents(api.clone()),
         recorder: Recorder::new(api.client(), reporter),
-        settings: Settings { agent_image: "tandem:1".into(), operator_namespace: OPERATOR.into() },
+        settings: Settings { agent_image: image.into(), operator_namespace: OPERATOR.into() },
         metrics: OperatorMetrics::new(&mut Registry::default()),
         listener: Arc::default(),
+        now: {
+            let clock = Arc::clone(clock);
+            Box::new(move || *clock.lock().unwrap())
+        },
         disagreements: Mutex::new(HashMap::new()),
+        idle: Mutex::new(HashMap::new()),
     })
 }
 

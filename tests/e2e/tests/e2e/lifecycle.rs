@@ -268,7 +268,7 @@ where
 }
 
 /// Kills the operator's process, if it is there at the moment.
-async fn kill_operator(lab: &Lab) -> Result<usize> {
+pub async fn kill_operator(lab: &Lab) -> Result<usize> {
     let pods: Api<Pod> = Api::namespaced(lab.client.clone(), e2e::lab::SYSTEM);
     let mut killed = 0;
     for pod in pods.list(&ListParams::default()).await?.items {

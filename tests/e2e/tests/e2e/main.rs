@@ -7,6 +7,7 @@
 mod database_faults;
 mod database_input;
 mod databases;
+mod day_two;
 mod faults;
 mod input;
 mod lifecycle;

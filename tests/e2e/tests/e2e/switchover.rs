@@ -51,7 +51,7 @@ pub async fn asked_for(lab: &Lab, store: Store) -> Outcome {
 }
 
 /// Asks, and waits for the answer.
-async fn answer(group: &Group<'_>, request: &str) -> Result<SwitchoverStatus> {
+pub async fn answer(group: &Group<'_>, request: &str) -> Result<SwitchoverStatus> {
     group.annotate(labels::SWITCHOVER, request).await?;
     wait::until(&format!("an answer to {request:?}"), LIMIT, async || {
         let last = group.status().await?.last_switchover.context("no answer")?;

@@ -6,8 +6,8 @@ use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    Outcome, database_faults, database_input, databases, faults, input, lifecycle, nodes, policy,
-    preflight, record, rollout, split_brain,
+    Outcome, database_faults, database_input, databases, day_two, faults, input, lifecycle, nodes,
+    policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
     switchover,
 };
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 24] = [
+const SCENARIOS: [(&str, Company, Run); 30] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -39,7 +39,11 @@ const SCENARIOS: [(&str, Company, Run); 24] = [
     ("spec_edit_rolls_standby_first", Company::Beside, |lab| {
         rollout::edit(lab, Store::File).boxed_local()
     }),
-    ("bad_edit_stops_at_the_standby", Company::Beside, |lab| rollout::bad_edit(lab).boxed_local()),
+    ("bad_edit_is_halted", Company::Beside, |lab| rollout::bad_edit(lab).boxed_local()),
+    ("updated", Company::Beside, |lab| day_two::updated(lab).boxed_local()),
+    ("fenced", Company::Beside, |lab| day_two::fenced(lab, Store::File).boxed_local()),
+    ("hibernated", Company::Beside, |lab| day_two::hibernated(lab, Store::File).boxed_local()),
+    ("scaled", Company::Beside, |lab| day_two::scaled(lab).boxed_local()),
     ("switchover", Company::Beside, |lab| switchover::asked_for(lab, Store::File).boxed_local()),
     ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
         record::repaired(lab).boxed_local()
@@ -59,6 +63,10 @@ const SCENARIOS: [(&str, Company, Run); 24] = [
     ("operator_killed_while_clusters_come_and_go", Company::Alone, |lab| {
         lifecycle::operator_killed(lab).boxed_local()
     }),
+    ("operator_killed_in_the_midst_of_it", Company::Alone, |lab| {
+        day_two::operator_killed(lab).boxed_local()
+    }),
+    ("drained", Company::Alone, |lab| day_two::drained(lab).boxed_local()),
     ("failover_without_operator_and_controllers", Company::Alone, |lab| {
         faults::without_operator(lab).boxed_local()
     }),
@@ -94,7 +102,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 22] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 24] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -116,6 +124,12 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 22] = [
     }),
     ("database_switchover", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         switchover::asked_for(lab, store).boxed_local()
+    }),
+    ("database_fenced", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
+        day_two::fenced(lab, store).boxed_local()
+    }),
+    ("database_hibernated", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+        day_two::hibernated(lab, store).boxed_local()
     }),
     ("database_restarted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         database_faults::restarted(lab, store).boxed_local()
