@@ -97,7 +97,9 @@ fn spoilt(pod: &PodView) -> bool {
             | AgentState::Master
             | AgentState::SteppingDown
             | AgentState::Fenced
-            | AgentState::Stopped => false,
+            | AgentState::Held
+            | AgentState::Stopped
+            | AgentState::Unknown => false,
         }),
     }
 }
@@ -212,7 +214,9 @@ pub fn describe(pod: &PodView) -> String {
                 AgentState::SteppingDown => "its broker is stopping",
                 AgentState::Fenced => "its broker was killed because its lock was in doubt",
                 AgentState::Backoff => "its broker ended and will be started again",
+                AgentState::Held => "its broker is kept down, as asked for",
                 AgentState::Stopped => "its agent is ending",
+                AgentState::Unknown => "its agent is newer, and does what is not known here",
             };
             let exit = report
                 .last_exit
