@@ -58,13 +58,13 @@ impl Asked {
 
     /// Whether this pod's broker is to be kept down.
     pub fn keeps_down(&self, now: Duration) -> bool {
-        self.fenced || self.room.as_ref().is_some_and(|room| now - room.since < ROOM_FOR)
+        self.fenced || self.room.as_ref().is_some_and(|room| now < room.since + ROOM_FOR)
     }
 
     /// The request by which the master that was promoted by the epoch `tried` is to step down.
     pub fn steps_down(&self, tried: Option<u64>, now: Duration) -> Option<&StepDown> {
         let standing = self.step_down.as_ref()?;
-        let stands = now - standing.since < STEPS_DOWN_WITHIN;
+        let stands = now < standing.since + STEPS_DOWN_WITHIN;
         Some(&standing.request).filter(|request| stands && tried == Some(request.epoch))
     }
 }

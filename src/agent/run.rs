@@ -91,6 +91,7 @@ pub(super) struct Agent {
     pub(super) asked: Asked,
     /// For which request the others are asked whether this broker may step down.
     pub(super) asking: Option<(StepDown, AbortHandle)>,
+    /// When it began, from which what the record asks is timed.
     pub(super) began: Instant,
     pub(super) done: bool,
 }

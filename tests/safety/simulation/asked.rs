@@ -8,6 +8,7 @@ use tandem::agent::machine::{Child, Input};
 use tandem::api::labels;
 use tandem::broker::report::{AgentState, LockView};
 use tandem::core::promotion::epoch;
+use tandem::core::switchover::StepDown;
 
 use crate::world::{Doing, Event, World};
 
@@ -58,26 +59,25 @@ impl World {
         if hold != agent.machine.keeps_down() {
             self.all_feeds(p, Input::Hold(hold));
         }
-        if self.to(p).is_some() && !self.agent(p).asking {
+        if self.way_for(p).is_some() && !self.agent(p).asking {
             self.agent(p).asking = true;
             self.soon(p, 1, Doing::AsksStandbys);
         }
     }
 
-    /// For whom this pod's master is to make way.
-    fn to(&mut self, p: usize) -> Option<Option<String>> {
+    /// The request by which this pod's master is to make way.
+    fn way_for(&mut self, p: usize) -> Option<StepDown> {
         let (now, master) = (self.elapsed(), self.state(p) == AgentState::Master);
         let agent = self.agent(p);
-        let request = agent.asked.steps_down(agent.tried, now).filter(|_| master);
-        request.map(|request| request.to.clone())
+        agent.asked.steps_down(agent.tried, now).filter(|_| master).cloned()
     }
 
     pub fn asks_standbys(&mut self, p: usize) {
-        let Some(to) = self.to(p) else {
+        let Some(request) = self.way_for(p) else {
             self.agent(p).asking = false;
             return;
         };
-        if self.may_step_down(p, to.as_deref()) {
+        if self.may_step_down(p, request.to.as_deref()) {
             let generation = self.agent(p).life.generation;
             let takes = self.dice.roll(2, 300);
             self.soon(p, takes, Doing::Feed(generation, Input::StepDown));
