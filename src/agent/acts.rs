@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::time::Instant;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep};
 
 use crate::agent::child::Broker;
 use crate::agent::event::{ChildNews, Event, LockNews};
@@ -13,7 +14,7 @@ use crate::agent::peers::Claims;
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
-use crate::broker::report::{ChildExit, ExitReason, GreetingView, LockView};
+use crate::broker::report::{AgentState, ChildExit, ExitReason, GreetingView, LockView};
 use crate::clock;
 use crate::core::promotion;
 use crate::core::split_brain::Mark;
@@ -22,6 +23,8 @@ use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
 
 /// A broker that was said to hold the lock is taken to hold it for so long while its agent is silent.
 const CLAIMS_LAST: Duration = Duration::from_secs(10);
+/// The pause before other pods are asked again whether a master may step down.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
@@ -49,7 +52,13 @@ impl Agent {
                 self.on_promoted(epoch);
             }
             Event::Record(record) => {
+                let author = &self.promoter.author;
+                self.asked.see(record.as_deref(), author, self.began.elapsed());
                 self.record = Some((record, Instant::now()));
+                self.on_record();
+            }
+            Event::Looked(record) => {
+                self.record = Some((Some(record), Instant::now()));
                 self.on_record();
             }
             Event::RecordFailed(problem) => {
@@ -204,25 +213,50 @@ impl Agent {
         let epochs = &self.promoter.epochs;
         epochs.note(record.as_deref().and_then(promotion::epoch).unwrap_or_default());
         let view = record::view(record.as_deref(), &self.promoter.author, epochs.tried());
-        let asked = record::is_asked(record.as_deref(), &self.promoter.author, epochs.tried());
         if let Some(side) = side {
             self.feed(Input::Disputed(side));
-        }
-        if asked {
-            self.ask_standbys();
         }
         self.feed(Input::Record(view));
     }
 
-    /// The master steps down only for somebody who waits.
-    fn ask_standbys(&mut self) {
+    /// Does what the record asks at this moment. Requests end by time too, so this is looked at with every
+    /// turn.
+    pub(super) fn follow_requests(&mut self) {
+        let now = self.began.elapsed();
+        let hold = self.asked.keeps_down(now);
+        if hold != self.machine.keeps_down() {
+            self.feed(Input::Hold(hold));
+        }
+        let master = self.machine.name() == AgentState::Master;
+        let tried = self.promoter.epochs.tried();
+        let request = self.asked.steps_down(tried, now).filter(|_| master);
+        if self.asking.as_ref().map(|(asking, _)| asking) == request {
+            return;
+        }
+        let request = request.cloned();
+        if let Some((_, task)) = self.asking.take() {
+            task.abort();
+        }
+        self.asking = request.map(|request| {
+            let task = self.ask_standbys(request.to.clone());
+            (request, task)
+        });
+    }
+
+    /// The master steps down only for somebody who waits, and others may need a moment to make room: they
+    /// are asked until the request is over, or the broker steps down.
+    fn ask_standbys(&mut self, to: Option<String>) -> AbortHandle {
         let (generation, events) = (self.generation(), self.around.events.clone());
         let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
         self.tasks.spawn(async move {
-            if peers::somebody_waits(&api, &author).await {
-                drop(events.send(Event::StepDown { generation }).await);
+            loop {
+                let may = peers::let_step_down(&api, &author, to.as_deref()).await;
+                if may && events.send(Event::StepDown { generation }).await.is_err() {
+                    return;
+                }
+                sleep(ASK_AGAIN).await;
             }
-        });
+        })
     }
 
     fn on_promoted(&mut self, epoch: u64) {

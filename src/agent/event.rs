@@ -51,8 +51,10 @@ pub enum Event {
         /// What.
         sign: LogSign,
     },
-    /// The record as the API server shows it; `None` when it does not exist.
+    /// The record as the watch shows it, in its order; `None` when it does not exist.
     Record(Option<Box<Value>>),
+    /// The record as read once. The watch may have shown a newer one by now.
+    Looked(Box<Value>),
     /// Another pod waits for the lock that this broker is asked to give up.
     StepDown {
         /// Which broker process.

@@ -21,6 +21,7 @@ use crate::telemetry::tracing::{LogFormat, init_to};
 
 mod acts;
 mod api;
+pub mod asked;
 mod child;
 mod credentials;
 mod database_acts;

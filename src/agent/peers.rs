@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::agent::api::ApiServer;
 use crate::agent::machine::Peers;
 use crate::api::labels;
-use crate::broker::report::LockView;
+use crate::broker::report::{LockView, Report};
 use crate::broker::settings::AGENT_PORT;
 use crate::core::observed::ReportView;
 use crate::core::promotion::Author;
@@ -99,17 +99,38 @@ pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) ->
     Claims { held_by, silent: silent.into_iter().find_map(Result::err) }
 }
 
-/// Whether another pod's agent says that its broker waits for the lock.
-pub async fn somebody_waits(api: &ApiServer, author: &Author) -> bool {
+/// Asks the other pods' agents whether this pod's master may step down, for `to` if it must be that pod.
+pub async fn let_step_down(api: &ApiServer, author: &Author, to: Option<&str>) -> bool {
     let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return false };
     let reports = HttpReports::new();
     let answers = others(&list, &author.pod.uid).into_iter().map(async |peer| {
         let answer = timeout(DEADLINE, reports.ask(peer.agent)).await;
-        answer.is_ok_and(|answer| {
-            answer.is_ok_and(|report| report.pod_uid == peer.uid && report.waits())
-        })
+        let report = answer.ok().and_then(Result::ok).filter(|said| said.pod_uid == peer.uid);
+        Answer { pod: peer.name, runs: peer.runs, report }
     });
-    join_all(answers).await.contains(&true)
+    may_step_down(&join_all(answers).await, to)
+}
+
+/// What another pod's agent said, if it did.
+struct Answer {
+    pod: String,
+    /// Whether its container runs, as the kubelet last said.
+    runs: bool,
+    report: Option<Report>,
+}
+
+/// A master steps down only for a broker that is said to wait for the lock. If it must be a certain one,
+/// no other pod may have a broker that could get the lock first; silence of a container that runs is no
+/// proof of that.
+fn may_step_down(answers: &[Answer], to: Option<&str>) -> bool {
+    let waits = |answer: &Answer| answer.report.as_ref().is_some_and(Report::waits);
+    let Some(to) = to else { return answers.iter().any(waits) };
+    let has_no_broker = |answer: &Answer| match &answer.report {
+        Some(report) => report.child.is_none(),
+        None => !answer.runs,
+    };
+    let (wanted, rest): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.pod == to);
+    wanted.into_iter().any(waits) && rest.into_iter().all(has_no_broker)
 }
 
 /// Whether its broker holds the lock: a claim that was seen before `since` is asked for again.
@@ -186,6 +207,57 @@ fn read(list: &Value, own_uid: &str) -> Peers {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    /// Of an agent that answers as told, or does not, while its container runs or does not.
+    fn answer(pod: &str, runs: bool, said: Option<(&str, &str, bool)>) -> Answer {
+        let child = json!({
+            "instance": "i", "pid": 7, "started": "2026-01-01T00:00:00Z", "restarts": 0,
+        });
+        let report = said.map(|(state, holder, broker)| {
+            let report = json!({
+                "pod": pod, "podUid": pod, "agentVersion": "1", "state": state,
+                "lock": {"view": {"holder": holder}, "ageMillis": 5}, "greeting": "Refused",
+                "child": broker.then_some(child), "lastExit": null, "promotion": null, "epoch": 1,
+                "message": null,
+            });
+            serde_json::from_value(report).unwrap()
+        });
+        Answer { pod: pod.to_owned(), runs, report }
+    }
+
+    const WAITS: Option<(&str, &str, bool)> = Some(("Standby", "Other", true));
+    const IDLE: Option<(&str, &str, bool)> = Some(("Held", "Other", false));
+
+    #[test]
+    fn a_master_steps_down_for_anybody_who_waits() {
+        let silent = || answer("orders-1", true, None);
+        assert!(may_step_down(&[silent(), answer("orders-2", true, WAITS)], None));
+        for said in [None, IDLE, Some(("Standby", "Free", true)), Some(("Someday", "Other", true))]
+        {
+            assert!(!may_step_down(&[silent(), answer("orders-2", true, said)], None), "{said:?}");
+        }
+        assert!(!may_step_down(&[], None));
+    }
+
+    #[test]
+    fn it_steps_down_for_a_certain_one_only_when_no_other_broker_can_be_there() {
+        let to = Some("orders-1");
+        let with = |said, runs| [answer("orders-1", true, WAITS), answer("orders-2", runs, said)];
+        assert!(may_step_down(&with(IDLE, true), to));
+        assert!(may_step_down(&with(None, false), to), "its container does not run");
+        assert!(may_step_down(&[answer("orders-1", true, WAITS)], to));
+        for (said, runs) in [
+            (WAITS, true),
+            (None, true),
+            (Some(("SteppingDown", "Other", true)), true),
+            (Some(("Starting", "Unknown", true)), false),
+        ] {
+            assert!(!may_step_down(&with(said, runs), to), "{said:?} {runs}");
+        }
+        let not_it = [answer("orders-1", true, IDLE), answer("orders-2", true, IDLE)];
+        assert!(!may_step_down(&not_it, to), "it does not wait");
+        assert!(!may_step_down(&[answer("orders-2", true, IDLE)], to), "it is not there");
+    }
 
     #[test]
     fn agents_of_other_pods_with_an_address_are_asked_at_their_port() {

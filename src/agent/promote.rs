@@ -167,7 +167,7 @@ impl Promoter {
 
     async fn look_at_record(&self, events: Events) {
         match self.api.get(&self.author.cluster).await {
-            Ok(record) => drop(events.send(Event::Record(Some(Box::new(record)))).await),
+            Ok(record) => drop(events.send(Event::Looked(Box::new(record))).await),
             Err(error) => tracing::debug!("cannot read the record: {error}"),
         }
     }

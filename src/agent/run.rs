@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::agent::api::{ApiServer, connect_from_env};
+use crate::agent::asked::Asked;
 use crate::agent::child::{Broker, Surroundings};
 use crate::agent::credentials::Credentials;
 use crate::agent::database_acts::Access;
@@ -32,6 +33,7 @@ use crate::broker::report::AgentState;
 use crate::broker::settings::{AgentSettings, GreetingSettings};
 use crate::core::promotion::Author;
 use crate::core::promotion::Pod;
+use crate::core::switchover::StepDown;
 use crate::lock::track::Life;
 use crate::telemetry::output::Output;
 
@@ -85,6 +87,12 @@ pub(super) struct Agent {
     pub(super) claimed: Option<Instant>,
     /// The record as last seen, and when.
     pub(super) record: Option<(Option<Box<serde_json::Value>>, Instant)>,
+    /// What it asked of this pod, when last seen.
+    pub(super) asked: Asked,
+    /// For which request the others are asked whether this broker may step down.
+    pub(super) asking: Option<(StepDown, AbortHandle)>,
+    /// When it began, from which what the record asks is timed.
+    pub(super) began: Instant,
     pub(super) done: bool,
 }
 
@@ -106,6 +114,7 @@ pub(super) async fn run(
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !agent.done {
         agent.view.known().turned = Instant::now();
+        agent.follow_requests();
         tokio::select! {
             biased;
             _ = terminate.recv() => agent.feed(Input::Terminate),
@@ -172,6 +181,9 @@ impl Agent {
             last_promotion: None,
             claimed: None,
             record: None,
+            asked: Asked::default(),
+            asking: None,
+            began: Instant::now(),
             done: false,
             settings,
             timing,
@@ -269,7 +281,9 @@ impl Agent {
             | AgentState::SteppingDown
             | AgentState::Fenced
             | AgentState::Backoff
-            | AgentState::Stopped => None,
+            | AgentState::Held
+            | AgentState::Stopped
+            | AgentState::Unknown => None,
         };
         let deadline = self.timing.master_greeting();
         let wanted = Cadence { generation: self.life.borrow().generation, period, deadline };

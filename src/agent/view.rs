@@ -224,7 +224,9 @@ impl Known {
             (AgentState::SteppingDown, _) => "the broker stops",
             (AgentState::Fenced, _) => "the broker was killed: its lock was in doubt",
             (AgentState::Backoff, _) => "the broker ended and will be started again",
+            (AgentState::Held, _) => "the broker is kept down, as asked for",
             (AgentState::Stopped, _) => "the pod ends",
+            (AgentState::Unknown, _) => "nothing is known of the broker",
         };
         Err(format!("{not_yet}{because}"))
     }

@@ -248,7 +248,7 @@ pub enum NoteKind {
     ClockSkew,
 }
 
-/// The states of the agent's machine.
+/// The states of the agent's machine. One that this version does not know proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AgentState {
     /// Before the first start of the broker.
@@ -267,8 +267,13 @@ pub enum AgentState {
     Fenced,
     /// The broker ended; it will be started again.
     Backoff,
+    /// The broker is kept down, as asked for.
+    Held,
     /// The agent was told to end.
     Stopped,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The lock as one agent sees it.
@@ -373,6 +378,11 @@ pub enum ExitReason {
     PodStopped,
     /// Stopped politely so that another one takes over, as was asked for.
     SwitchedOver,
+    /// Stopped politely because it is to be kept down: it waited for the lock.
+    KeptDown,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A promotion by this agent, with the times that make up a failover.
@@ -387,4 +397,20 @@ pub struct PromotionReport {
     pub recorded: Option<Timestamp>,
     /// The epoch written.
     pub epoch: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_agent_says_is_read_and_proves_nothing() {
+        let state: AgentState = serde_json::from_str("\"Someday\"").unwrap();
+        let reason: ExitReason = serde_json::from_str("\"Somehow\"").unwrap();
+        assert_eq!((state, reason), (AgentState::Unknown, ExitReason::Unknown));
+        for state in [AgentState::Held, AgentState::Standby, AgentState::Backoff] {
+            let text = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<AgentState>(&text).unwrap(), state);
+        }
+    }
 }

@@ -159,7 +159,8 @@ fn any_view() -> impl Strategy<Value = LockView> {
 
 fn any_state() -> impl Strategy<Value = AgentState> {
     use AgentState::{
-        Backoff, Fenced, Master, Preflight, Promoting, Standby, Starting, SteppingDown, Stopped,
+        Backoff, Fenced, Held, Master, Preflight, Promoting, Standby, Starting, SteppingDown,
+        Stopped, Unknown,
     };
     prop::sample::select(vec![
         Preflight,
@@ -170,7 +171,9 @@ fn any_state() -> impl Strategy<Value = AgentState> {
         SteppingDown,
         Fenced,
         Backoff,
+        Held,
         Stopped,
+        Unknown,
     ])
 }
 

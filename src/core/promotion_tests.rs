@@ -82,6 +82,18 @@ fn a_failover_counts_and_names_the_master_before() {
 }
 
 #[test]
+fn a_promotion_carries_requests_and_fences_over_and_a_record_made_anew_has_none() {
+    let mut record = fresh();
+    let asked = json!({labels::STEP_DOWN: "{\"id\": \"now\"}", labels::FENCED: "[\"orders-2\"]"});
+    record["metadata"]["annotations"] = asked.clone();
+    let (record, _) = written(&record, &author(1), &claim(None, 0));
+    for key in [labels::STEP_DOWN, labels::FENCED] {
+        assert_eq!(record["metadata"]["annotations"][key], asked[key], "{key}");
+        assert_eq!(annotation(&shell(&author(1)), key), None);
+    }
+}
+
+#[test]
 fn the_same_pod_again_is_a_new_epoch_and_no_failover() {
     let (first, _) = written(&fresh(), &author(0), &claim(None, 0));
     let (again, epoch) = written(&first, &author(0), &claim(None, 0));

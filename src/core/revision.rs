@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_field_is_in_the_table_of_what_needs_a_restart() {
-        let definition = serde_json::to_value(crd()).unwrap();
+        let definition = serde_json::to_value(crd().unwrap()).unwrap();
         let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         let known: BTreeSet<String> =
             FIELDS.iter().map(|(field, ..)| (*field).to_owned()).collect();

@@ -101,7 +101,9 @@ pub(super) fn spoilt(pod: &PodView) -> bool {
             | AgentState::Master
             | AgentState::SteppingDown
             | AgentState::Fenced
-            | AgentState::Stopped => false,
+            | AgentState::Held
+            | AgentState::Stopped
+            | AgentState::Unknown => false,
         }),
     }
 }
@@ -240,7 +242,9 @@ pub fn describe(pod: &PodView) -> String {
                 AgentState::SteppingDown => "its broker is stopping",
                 AgentState::Fenced => "its broker was killed because its lock was in doubt",
                 AgentState::Backoff => "its broker ended and will be started again",
+                AgentState::Held => "its broker is kept down, as asked for",
                 AgentState::Stopped => "its agent is ending",
+                AgentState::Unknown => "its agent is newer, and does what is not known here",
             };
             let exit = report
                 .last_exit

@@ -172,6 +172,8 @@ fn standby_state(pod: &PodView) -> StandbyState {
             | AgentState::Fenced
             | AgentState::Backoff
             | AgentState::Stopped => StandbyState::Restarting,
+            AgentState::Held => StandbyState::Held,
+            AgentState::Unknown => StandbyState::Silent,
         },
     }
 }

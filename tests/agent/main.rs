@@ -14,6 +14,7 @@
 mod api;
 mod broker;
 mod database;
+mod kept_down;
 mod lease_broker;
 #[path = "../support/locker.rs"]
 mod locker;

@@ -38,6 +38,8 @@ pub enum Fault {
     ThawBeats,
     KillBeats,
     KillAgent,
+    FreezeAgent,
+    ThawAgent,
     TouchLock,
     ReplaceLock,
     DeleteLock,
@@ -320,6 +322,10 @@ impl Pod {
         self.get("/readyz").unwrap().0 == 200
     }
 
+    pub fn lives(&self) -> bool {
+        self.get("/livez").unwrap().0 == 200
+    }
+
     /// What `/readyz` says.
     pub fn why_not_ready(&self) -> String {
         let (status, body) = self.get("/readyz").unwrap();
@@ -365,6 +371,8 @@ impl Pod {
                 self.process.borrow_mut().wait().unwrap();
                 self.end_brokers();
             }
+            Fault::FreezeAgent => kill(self.agent(), Signal::SIGSTOP).unwrap(),
+            Fault::ThawAgent => kill(self.agent(), Signal::SIGCONT).unwrap(),
             Fault::TouchLock => fs::File::open(&self.lock)
                 .unwrap()
                 .set_modified(std::time::SystemTime::now())

@@ -51,7 +51,7 @@ fn a_lease_is_handed_over_as_a_lock_on_a_file_is() {
 }
 
 #[test]
-fn without_anybody_who_waits_a_master_stays() {
+fn a_master_stays_until_somebody_waits() {
     let api = FakeApi::start();
     let group = Group::new("stays", &api);
     let (first, second) = group.master_and_standby();
@@ -62,6 +62,12 @@ fn without_anybody_who_waits_a_master_stays() {
     sleep(Duration::from_secs(2));
     assert_eq!((first.report().state, first.report().last_exit), (AgentState::Master, None));
     assert_eq!((api.target(), api.epoch()), ("stays-0".into(), 1));
+
+    // It asks on while the request stands.
+    api.remove_pod("stays-1");
+    let second = group.pod(1).join(&api);
+    api.wait_for("the other pod", SOON, |api| api.target() == "stays-1" && api.epoch() == 2);
+    drop(second);
 }
 
 #[test]

@@ -76,7 +76,8 @@ impl Group {
             Phase::Promoting => AgentState::Promoting,
             Phase::Master => AgentState::Master,
             Phase::Crashed => AgentState::Backoff,
-            Phase::Held | Phase::Ending => AgentState::SteppingDown,
+            Phase::Held => AgentState::Held,
+            Phase::Ending => AgentState::SteppingDown,
         };
         let greets = broker.phase == Phase::Master;
         let runs = !matches!(broker.phase, Phase::Crashed | Phase::Held);

@@ -15,7 +15,7 @@ pub(super) fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>
                 acts.push(Act::Arm(Deadline::Proof));
             }
             if state.terminating {
-                stop(state, acts);
+                stop(state, ExitReason::PodStopped, acts);
             }
         }
         (ChildEvent::NotStarted, Child::Spawning) => {
@@ -49,47 +49,68 @@ fn exited(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 fn gone(state: &mut State, acts: &mut Vec<Act>) {
-    let made_way = std::mem::take(&mut state.yielding)
-        && state.phase == Phase::Dying(ExitReason::SwitchedOver);
-    let split = state.phase == Phase::Dying(ExitReason::SplitBrain);
-    let doubts = [ExitReason::LockLost, ExitReason::LeaseUnproven, ExitReason::StorageUnproven];
-    let lost = split || doubts.map(Phase::Dying).contains(&state.phase);
+    let reason = state.exit_reason();
+    let why = why(reason);
+    let lost = why == Why::LockLost;
     state.child = Child::Absent;
     state.lock = LockView::Unknown;
     if state.terminating {
         end(state, acts);
         return;
     }
-    // One that made way has not failed, and waits for the other one's promotion before it starts again.
-    let backing_off = !made_way && state.failures > 0;
+    // One that was asked to stop has not failed.
+    let failed = !matches!(why, Why::Yielded | Why::KeptDown);
+    let backing_off = failed && state.failures > 0;
     if backing_off {
         acts.push(Act::Arm(Deadline::Backoff(state.failures)));
     }
-    let handover = if made_way { Deadline::Yield } else { Deadline::Handover };
+    // One that made way waits for the other one's promotion before it starts again.
+    let handover = if why == Why::Yielded { Deadline::Yield } else { Deadline::Handover };
     acts.extend([Act::Arm(handover), Act::AskPeers]);
-    if !made_way {
+    if failed {
         state.failures = (state.failures + 1).min(MAX_FAILURES);
     }
     state.phase = Phase::Waiting(Waiting {
-        why: match (made_way, lost) {
-            (true, _) => Why::Yielded,
-            (false, true) => Why::LockLost,
-            (false, false) => Why::Ended,
-        },
+        why,
         file: file_gate(state.kind, lost),
         handover: HandoverGate::Shut,
         backing_off,
-        claims: claim_gate(state.kind, lost, split),
+        claims: claim_gate(state.kind, lost, reason == ExitReason::SplitBrain),
         preparation: Preparation::Due,
     });
+}
+
+fn why(reason: ExitReason) -> Why {
+    match reason {
+        ExitReason::SwitchedOver => Why::Yielded,
+        ExitReason::KeptDown => Why::KeptDown,
+        ExitReason::LockLost
+        | ExitReason::LeaseUnproven
+        | ExitReason::StorageUnproven
+        | ExitReason::SplitBrain => Why::LockLost,
+        ExitReason::BrokerCrashed
+        | ExitReason::BrokerHung
+        | ExitReason::StorageFailed
+        | ExitReason::PodStopped
+        | ExitReason::Unknown => Why::Ended,
+    }
 }
 
 /// Another pod waits for the lock, and somebody wants it to have it.
 pub(super) fn on_step_down(state: &mut State, acts: &mut Vec<Act>) {
     let proven = state.running() && matches!(state.lock, LockView::Mine(_)) && state.recorded;
     if proven && !state.terminating && matches!(state.phase, Phase::Master(_)) {
-        state.yielding = true;
-        stop(state, acts);
+        stop(state, ExitReason::SwitchedOver, acts);
+    }
+}
+
+/// A broker that is to be kept down is stopped as soon as the last look says that another one holds the
+/// lock. One that holds it, or may hold or get it, goes on: clients need it.
+pub(super) fn stop_if_kept_down(state: &mut State, acts: &mut Vec<Act>) {
+    let waits = state.running() && state.lock == LockView::Other;
+    let standby = matches!(state.phase, Phase::Starting { .. } | Phase::Standby(_));
+    if state.kept_down && waits && standby && !state.terminating {
+        stop(state, ExitReason::KeptDown, acts);
     }
 }
 
@@ -99,18 +120,23 @@ pub(super) fn on_terminate(state: &mut State, acts: &mut Vec<Act>) {
     }
     state.terminating = true;
     match state.child {
-        Child::Running if !matches!(state.phase, Phase::Dying(_)) => stop(state, acts),
+        Child::Running if !matches!(state.phase, Phase::Dying(_)) => {
+            stop(state, ExitReason::PodStopped, acts);
+        }
         Child::Absent => end(state, acts),
         // The end of a dying child, or the start of a spawning one, goes on from here.
         Child::Running | Child::Spawning | Child::Ended => {}
     }
 }
 
-fn stop(state: &mut State, acts: &mut Vec<Act>) {
+/// A child that stops already goes on for its first reason.
+fn stop(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
     let held = state.holds_lock();
+    let stops = matches!(state.phase, Phase::SteppingDown { .. });
+    let reason = if stops { state.exit_reason() } else { reason };
     disarm_service(acts);
     acts.extend([Act::Stop, Act::Arm(Deadline::StopGrace)]);
-    state.phase = Phase::SteppingDown { held };
+    state.phase = Phase::SteppingDown { held, reason };
 }
 
 fn end(state: &mut State, acts: &mut Vec<Act>) {

@@ -62,8 +62,9 @@ fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
 
 fn lose_lock_if_held(state: &mut State, acts: &mut Vec<Act>) {
     if state.running() && state.holds_lock() {
-        // One that steps down has let go of its lock on purpose.
-        let reason = if state.yielding { ExitReason::SwitchedOver } else { ExitReason::LockLost };
+        // One that makes way has let go of its lock on purpose.
+        let made_way = state.exit_reason() == ExitReason::SwitchedOver;
+        let reason = if made_way { ExitReason::SwitchedOver } else { ExitReason::LockLost };
         kill(state, reason, acts);
     }
 }

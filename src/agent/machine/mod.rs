@@ -25,7 +25,7 @@
 //!     pods' agents say that their brokers hold nothing (one that does not answer does not count,
 //!     unless the record is disputed). A broker elsewhere that holds what this node sees free would be
 //!     joined by a second one. Log: after a split brain only, because nothing else is seen of its lock;
-//!   - the pod was not told to end.
+//!   - the pod was not told to end, and its broker is not to be kept down.
 //! * **Stop** (polite): the pod was told to end, and the broker runs.
 //! * **Kill**, only for one of these:
 //!   - the lock is lost: this child held it and a probe says that another one or nobody does, or
@@ -54,6 +54,12 @@
 //! * **Stop**, besides the pod's end: somebody asks for a switchover, the child is the proven and recorded
 //!   master, and another pod has just said that its broker waits for the lock. It is started again when
 //!   another one is promoted, or 10 s after its end, or when there is no other pod.
+//! * **Stop**, to keep a broker down: it is to be kept down, it starts or waits, and the last answered look
+//!   since its start says that another one holds the lock. Never one that holds the lock (it promotes, is
+//!   master, or steps down), nor one that may hold or get it (the lock was not seen, is free, or the last
+//!   look had no answer): whoever wants that one down hands the mastership over first. When it may run
+//!   again, the lock file is waited for and the start is prepared as before a first start, because what was
+//!   found out before may be long past.
 //! * **Empty record**: the pod was told to end, its child is gone, it began a promotion, and no newer
 //!   epoch came within 2 s of the child's end.
 //! * **Exit**: the pod was told to end and no child is left; the release is over or its 2 s have
@@ -111,12 +117,14 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
         Input::Disputed(side) => lock::on_disputed(&mut state, side, &mut acts),
         Input::Record(view) => on_record(&mut state, view, &mut acts),
         Input::StepDown => life::on_step_down(&mut state, &mut acts),
+        Input::Hold(hold) => wait::on_hold(&mut state, hold),
         Input::Promoted => on_promoted(&mut state),
         Input::Emptied => life::on_led(&mut state, &mut acts),
         Input::DeadlinePassed(deadline) => on_deadline(&mut state, deadline, &mut acts),
         Input::Terminate => life::on_terminate(&mut state, &mut acts),
     }
     promote_if_astray(&mut state, &mut acts);
+    life::stop_if_kept_down(&mut state, &mut acts);
     wait::go_on_if_settled(&mut state, &mut acts);
     (state, acts)
 }

@@ -22,8 +22,8 @@ pub struct State {
     pub(super) releasing: bool,
     /// Whether other brokers hold the lock too, and no look since has found it ours.
     pub(super) doubted: bool,
-    /// Whether the child was stopped for another one to take over, and is not gone yet.
-    pub(super) yielding: bool,
+    /// Whether no broker is to run here; one that holds the lock goes on.
+    pub(super) kept_down: bool,
     pub(super) terminating: bool,
 }
 
@@ -39,9 +39,10 @@ pub(super) enum Phase {
     /// Holds the lock; `greeted` when it has greeted at least once.
     Promoting,
     Master(Serving),
-    /// `SIGTERM` sent; `held` when the child held the lock at that time.
+    /// `SIGTERM` sent, for that reason; `held` when the child held the lock at that time.
     SteppingDown {
         held: bool,
+        reason: ExitReason,
     },
     /// `SIGKILL` sent, or the child ended by itself; its end is not complete yet.
     Dying(ExitReason),
@@ -71,6 +72,8 @@ pub(super) enum Why {
     Ended,
     /// It handed the mastership over.
     Yielded,
+    /// It was stopped as a standby, to be kept down.
+    KeptDown,
 }
 
 /// Whether the lock file, or its absence, has been stable for long enough.
@@ -155,7 +158,7 @@ impl Default for State {
             claimed: false,
             releasing: false,
             doubted: false,
-            yielding: false,
+            kept_down: false,
             terminating: false,
         }
     }
@@ -174,8 +177,9 @@ impl State {
     /// The state's name in the report.
     pub fn name(&self) -> AgentState {
         match &self.phase {
+            Phase::Waiting(_) if self.kept_down => AgentState::Held,
             Phase::Waiting(waiting) => match waiting.why {
-                Why::FirstStart => AgentState::Preflight,
+                Why::FirstStart | Why::KeptDown => AgentState::Preflight,
                 Why::LockLost => AgentState::Fenced,
                 Why::Ended => AgentState::Backoff,
                 Why::Yielded => AgentState::SteppingDown,
@@ -185,7 +189,8 @@ impl State {
             Phase::Promoting => AgentState::Promoting,
             Phase::Master(_) => AgentState::Master,
             Phase::Dying(_) if self.terminating => AgentState::SteppingDown,
-            Phase::SteppingDown { .. } | Phase::Dying(ExitReason::SwitchedOver) => {
+            Phase::SteppingDown { .. }
+            | Phase::Dying(ExitReason::SwitchedOver | ExitReason::KeptDown) => {
                 AgentState::SteppingDown
             }
             Phase::Dying(
@@ -212,9 +217,7 @@ impl State {
     /// Why the child is ending or ended; [`ExitReason::BrokerCrashed`] unless the agent ended it.
     pub fn exit_reason(&self) -> ExitReason {
         match self.phase {
-            Phase::Dying(reason) => reason,
-            Phase::SteppingDown { .. } if self.yielding => ExitReason::SwitchedOver,
-            Phase::SteppingDown { .. } => ExitReason::PodStopped,
+            Phase::Dying(reason) | Phase::SteppingDown { reason, .. } => reason,
             Phase::Waiting(_)
             | Phase::Starting { .. }
             | Phase::Standby(_)
@@ -223,6 +226,11 @@ impl State {
             | Phase::Ending { .. }
             | Phase::Stopped => ExitReason::BrokerCrashed,
         }
+    }
+
+    /// Whether this pod's broker is to be kept down, as far as was last told.
+    pub fn keeps_down(&self) -> bool {
+        self.kept_down
     }
 
     /// Whether a promotion is to be carried on.
@@ -260,7 +268,7 @@ impl State {
     pub(super) fn holds_lock(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Promoting | Phase::Master(_) | Phase::SteppingDown { held: true }
+            Phase::Promoting | Phase::Master(_) | Phase::SteppingDown { held: true, .. }
         )
     }
 }

@@ -73,7 +73,8 @@ proptest! {
         for input in inputs {
             ends |= input == Input::Terminate;
             let (next, acts) = step(state, input);
-            prop_assert!(!acts.contains(&Act::Stop) || ends || input == Input::StepDown);
+            let asked = ends || input == Input::StepDown || next.keeps_down();
+            prop_assert!(!acts.contains(&Act::Stop) || asked);
             state = next;
         }
     }

@@ -544,6 +544,7 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Release),
         Just(Deadline::Claims),
         Just(Deadline::Doubt),
+        Just(Deadline::Yield),
     ]
 }
 
@@ -576,6 +577,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => select(vec![Claims::None, Claims::Some]).prop_map(Input::Claims),
         1 => select(vec![Side::Stays, Side::Yields]).prop_map(Input::Disputed),
         1 => Just(Input::StepDown),
+        1 => any::<bool>().prop_map(Input::Hold),
         1 => Just(Input::Released),
         1 => Just(Input::Promoted),
         1 => Just(Input::Emptied),
@@ -825,7 +827,7 @@ proptest! {
 
     #[test]
     fn a_waiting_agent_starts_again_once_all_deadlines_pass(kind in any_kind(), inputs in any_inputs()) {
-        let state = after(kind, &inputs);
+        let state = step(after(kind, &inputs), Input::Hold(false)).0;
         if state.child() == Child::Absent {
             let same = Input::LockFile(FileView::Same);
             let rest = [
@@ -939,6 +941,8 @@ proptest! {
     }
 }
 
+#[path = "hold_tests.rs"]
+mod hold;
 #[path = "split_brain_tests.rs"]
 mod split_brain;
 #[path = "switchover_tests.rs"]

@@ -1,6 +1,6 @@
 //! What a start waits for.
 
-use super::state::{ClaimGate, FileGate, HandoverGate, Phase, Preparation, State};
+use super::state::{ClaimGate, FileGate, HandoverGate, Phase, Preparation, State, Why};
 use super::words::{Act, Child, Claims, Deadline, LockKind, PreparationView};
 use crate::broker::report::LockView;
 use crate::lock::FileView;
@@ -46,9 +46,29 @@ pub(super) fn on_claims(state: &mut State, claims: Claims, acts: &mut Vec<Act>) 
     }
 }
 
+/// When a start may go on at last, what it has waited for before may be long past: the lock file, the other
+/// pods' word and the preparation are waited for afresh.
+pub(super) fn on_hold(state: &mut State, hold: bool) {
+    let released = std::mem::replace(&mut state.kept_down, hold) && !hold;
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    if !released {
+        return;
+    }
+    waiting.file = file_gate(state.kind, true);
+    // Of a lock that only logs tell of, nobody is seen to hold it, so an answer stays as it was.
+    let ask = waiting.why == Why::LockLost && state.kind != LockKind::Log;
+    if ask && waiting.claims == ClaimGate::Open {
+        waiting.claims = ClaimGate::Due;
+    }
+    if waiting.preparation == Preparation::Done {
+        waiting.preparation = Preparation::Due;
+    }
+}
+
 /// Prepares the start, or starts, once everything before it is settled.
 pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
-    let free = state.child == Child::Absent && !state.releasing && !state.terminating;
+    let free = state.child == Child::Absent && !state.releasing;
+    let free = free && !state.terminating && !state.kept_down;
     let Phase::Waiting(waiting) = &mut state.phase else { return };
     let settled = waiting.file == FileGate::Open
         && waiting.handover == HandoverGate::Open

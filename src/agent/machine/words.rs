@@ -61,6 +61,8 @@ pub enum Input {
     Record(RecordView),
     /// Somebody asks for a switchover, and another pod has just said that it waits for the lock.
     StepDown,
+    /// Whether this pod's broker is to be kept down, as far as was last seen.
+    Hold(bool),
     /// The promotion is written.
     Promoted,
     /// Emptying the record is over, whatever came of it.

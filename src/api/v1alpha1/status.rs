@@ -96,7 +96,9 @@ pub enum StandbyState {
     Promoting,
     /// Its broker ended or was killed, and will be started again.
     Restarting,
-    /// Its agent does not answer.
+    /// Its broker is kept down, as asked for.
+    Held,
+    /// Its agent does not answer, or not in a way that this version knows.
     Silent,
     /// It has no running container.
     NotRunning,

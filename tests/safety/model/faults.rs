@@ -22,6 +22,7 @@ impl World {
             Fault::ReplacePod => pod.acts() && lives && !self.is_replaced(p) && pod.uid < REPLACED,
             Fault::Terminate => pod.acts(),
             Fault::StepDown => pod.acts() && pod.machine.name() == AgentState::Master,
+            Fault::Hold => pod.acts() && !pod.machine.keeps_down(),
             Fault::TouchLock | Fault::DeleteLock => p == 0 && self.store.file,
             Fault::DeleteRecord => p == 0 && self.record.is_some(),
             Fault::LateCommit => {
@@ -64,6 +65,7 @@ impl World {
             Fault::Terminate => self.feed(p, Input::Terminate),
             // Whether somebody waits is the agent's question before; here it may have been answered wrongly.
             Fault::StepDown => self.feed(p, Input::StepDown),
+            Fault::Hold => self.feed(p, Input::Hold(true)),
             Fault::TouchLock => {
                 self.touch();
             }
@@ -109,7 +111,8 @@ impl World {
         }
         // Unless its node hears again that it was deleted, it goes on for ever.
         let cut = if replaced && !self.rules.0.ends { !pod.storage } else { cut };
-        pod.frozen || pod.broker_is_frozen() || cut || ended
+        let held = pod.acts() && pod.machine.keeps_down();
+        pod.frozen || pod.broker_is_frozen() || cut || ended || held
     }
 
     /// Mends what is wrong: thaws, plugs in, powers on; a pod that ended is replaced.
@@ -119,6 +122,10 @@ impl World {
         if ill.frozen || ill.broker_is_frozen() {
             (pod.late, pod.frozen, pod.stands) = (pod.frozen, false, false);
             self.freeze_broker(p, false);
+            return;
+        }
+        if pod.acts() && pod.machine.keeps_down() {
+            self.feed(p, Input::Hold(false));
             return;
         }
         (pod.storage, pod.api) = (true, pod.api || !replaced || ends);

@@ -97,9 +97,10 @@ fn full() -> bool {
 
 /// All that can befall a group with a file, two at a time, but the lock file's deletion and what needs
 /// an agent that cannot act.
-const OF_FILES: [Fault; 10] = [
+const OF_FILES: [Fault; 11] = [
     Fault::Crash,
     Fault::StepDown,
+    Fault::Hold,
     Fault::FreezeBroker,
     Fault::RestartAgent,
     Fault::CutStorage,
@@ -123,8 +124,9 @@ const WITH_DELETION: [Fault; 8] = [
     Fault::DeleteLock,
 ];
 
-const OF_LEASES: [Fault; 10] = [
+const OF_LEASES: [Fault; 11] = [
     Fault::StepDown,
+    Fault::Hold,
     Fault::Crash,
     Fault::FreezeBroker,
     Fault::RestartAgent,
@@ -137,8 +139,9 @@ const OF_LEASES: [Fault; 10] = [
 ];
 
 /// One at a time; more than two of them would take too long.
-const ONE: [Fault; 16] = [
+const ONE: [Fault; 17] = [
     Fault::StepDown,
+    Fault::Hold,
     Fault::Crash,
     Fault::FreezeBroker,
     Fault::RestartAgent,

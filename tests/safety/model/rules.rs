@@ -48,6 +48,8 @@ pub enum Fault {
     Terminate,
     /// A master is asked to make way.
     StepDown,
+    /// A pod's broker is to be kept down, whatever it is; until that is mended.
+    Hold,
     /// A read shows the record as it was.
     StaleRead,
     /// A write is done and its answer lost.

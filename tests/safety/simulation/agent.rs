@@ -2,6 +2,7 @@
 
 use std::mem::discriminant;
 
+use tandem::agent::asked::Asked;
 use tandem::agent::machine::{
     Act, ChildEvent, Claims, Deadline, Input, Peers, PreparationView, State, step,
 };
@@ -35,13 +36,16 @@ impl World {
             seen: 0,
             last: None,
             looking: false,
+            asked: Asked::default(),
+            told: 0,
+            asking: false,
         });
         for act in acts {
             self.carries_out(p, act);
         }
         self.soon(p, 1, Doing::Look);
-        let record = self.api.record.clone();
-        self.soon(p, 30, Doing::SeesRecord(record));
+        self.shows_record(p, 30);
+        self.soon(p, 1, Doing::Turns);
     }
 
     pub fn soon(&mut self, p: usize, millis: u64, doing: Doing) {
@@ -216,8 +220,10 @@ impl World {
                     self.promotes(p, stage);
                 }
             }
-            Doing::SeesRecord(record) => self.sees_record(p, record.as_ref()),
+            Doing::SeesRecord(change, record) => self.sees_record(p, change, record.as_ref()),
             Doing::Empties => self.empties(p),
+            Doing::Turns => self.turns(p),
+            Doing::AsksStandbys => self.asks_standbys(p),
         }
     }
 

@@ -7,6 +7,7 @@ use tandem::broker::report::AgentState;
 use tandem::broker::settings::RecordPort;
 use tandem::core::promotion::{Author, Pod as RecordPod, names};
 
+use crate::asked::Note;
 use crate::broker::Phase;
 use crate::rules::{Kind, LOCK_TIMEOUT, Rules};
 use crate::world::{BrokerId, Event, Pod, World};
@@ -24,6 +25,10 @@ pub enum Fault {
     DeletePod(usize),
     /// The master is asked to make way, if another one waits.
     StepDown,
+    /// A pod's broker is to be kept down for a while.
+    Fence(usize, u64),
+    /// The master is asked to make way for this one, or another one, of those that wait.
+    SwitchTo(usize),
     /// Replaced while it goes on: its node is cut off from the API server.
     ReplacePod(usize, u64),
     TouchLock,
@@ -89,7 +94,7 @@ impl World {
         let p = self.dice.index(pods);
         let short = self.dice.roll(100, 3000);
         let long = self.dice.roll(200, 12_000);
-        match self.dice.roll(0, 16) {
+        match self.dice.roll(0, 19) {
             0 => Fault::Crash(p),
             1 => Fault::FreezeBroker(p, long),
             2 => Fault::CrashUnseen(p, short),
@@ -110,6 +115,8 @@ impl World {
             }
             11 => Fault::StorageDown(long),
             14 => Fault::StepDown,
+            16 => Fault::Fence(p, long),
+            17 | 18 => Fault::SwitchTo(p),
             12 => Fault::StaleReads(long),
             13 => {
                 if p == 0 {
@@ -170,6 +177,8 @@ impl World {
             Fault::RestartContainer(p) => self.restarts(p),
             Fault::DeletePod(p) => self.deletes(p),
             Fault::StepDown => self.asks_for_a_switchover(),
+            Fault::Fence(p, length) => self.notes(Note::Fenced(p), length),
+            Fault::SwitchTo(p) => self.notes(Note::SwitchTo(p), 0),
             Fault::ReplacePod(p, length) => {
                 if !self.pods[p].deleted {
                     self.pods[p].cut_api = Some(self.lasts(p, length));
@@ -311,8 +320,7 @@ impl World {
         }
         self.tell(|| format!("pod {p}: something is mended"));
         if api && self.pods[p].agent.is_some() {
-            let record = self.api.record.clone();
-            self.soon(p, 40, crate::world::Doing::SeesRecord(record));
+            self.shows_record(p, 40);
             if self.pods[p].deleted {
                 self.all_feeds(p, Input::Terminate);
             }

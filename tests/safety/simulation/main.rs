@@ -20,6 +20,7 @@
 )]
 
 mod agent;
+mod asked;
 mod broker;
 mod faults;
 mod look;
@@ -31,6 +32,8 @@ use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+use tandem::api::labels;
 
 use crate::faults::Fault;
 use crate::rules::{Kind, Mutation, Rules};
@@ -111,6 +114,25 @@ fn a_seed_is_the_same_story_every_time() {
         let stories = [0, 1].map(|_| day(seed, rules(seed), true).story.unwrap());
         assert_eq!(stories[0], stories[1]);
         assert!(stories[0].len() > 10);
+    }
+}
+
+/// Whichever of the standbys it is: the others are out of its way.
+#[test]
+fn a_switchover_to_a_certain_standby_leads_there() {
+    for seed in 1..=300 {
+        let mut world = World::new(seed, Rules { pods: 3, ..rules(seed) }, true);
+        let p = world.dice.index(3);
+        at(&mut world, 9_000, Fault::SwitchTo(p));
+        world.runs();
+        let note = |key: &str| {
+            let record = world.api.record.as_ref()?;
+            record["metadata"]["annotations"][key].as_str().map(str::to_owned)
+        };
+        let led = (note(labels::MASTER), note(labels::EPOCH), world.wrong.clone());
+        let story = world.story.clone().unwrap().join("\n");
+        assert!(world.wanted.is_some(), "{story}");
+        assert_eq!(led, (world.wanted.clone(), Some("2".to_owned()), None), "seed {seed}\n{story}");
     }
 }
 

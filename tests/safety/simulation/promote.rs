@@ -184,16 +184,21 @@ impl World {
     /// The watches tell; those of a server that lags behind when it has caught up.
     pub fn announces(&mut self) {
         let lag = self.api.stale_until.saturating_sub(self.now);
+        self.api.changes += 1;
         for p in 0..self.pods.len() {
             let late = lag + self.dice.roll(2, 50);
-            let record = self.api.record.clone();
             if self.pods[p].cut_api.is_none() {
-                self.soon(p, late, Doing::SeesRecord(record));
+                self.shows_record(p, late);
             }
         }
     }
 
-    pub fn sees_record(&mut self, p: usize, record: Option<&Value>) {
+    pub fn shows_record(&mut self, p: usize, late: u64) {
+        let seen = Doing::SeesRecord(self.api.changes, self.api.record.clone());
+        self.soon(p, late, seen);
+    }
+
+    pub fn sees_record(&mut self, p: usize, change: u64, record: Option<&Value>) {
         let author = self.pods[p].author.clone();
         let agent = self.agent(p);
         agent.seen = agent.seen.max(record.and_then(epoch).unwrap_or_default());
@@ -202,7 +207,11 @@ impl World {
             Some(record) if is_newer(record, &author, agent.tried) => RecordView::Newer,
             Some(_) | None => RecordView::Astray,
         };
+        self.is_asked(p, change, record);
         self.all_feeds(p, Input::Record(view));
+        if self.pods[p].agent.is_some() {
+            self.follows_requests(p);
+        }
     }
 
     pub fn empties(&mut self, p: usize) {

@@ -6,12 +6,14 @@ use std::collections::BinaryHeap;
 use std::collections::VecDeque;
 
 use serde_json::Value;
+use tandem::agent::asked::Asked;
 use tandem::agent::machine::{Deadline, Input, State};
 use tandem::agent::timing::Timing;
 use tandem::core::promotion::Author;
 use tandem::lock::FileIdentity;
 use tandem::lock::track::{Life, Track};
 
+use crate::asked::Note;
 use crate::broker::Broker;
 use crate::faults::Fault;
 use crate::rules::{Dice, Rules};
@@ -41,6 +43,8 @@ pub enum Event {
     /// A transaction is committed.
     Commits(BrokerId),
     Fault(Fault),
+    /// The operator writes.
+    Notes(Note),
     Mends(usize),
     Ends,
 }
@@ -74,8 +78,11 @@ pub enum Doing {
         ticket: u32,
         stage: Stage,
     },
-    SeesRecord(Option<Value>),
+    /// The record, and how many of its changes the watch told before.
+    SeesRecord(u64, Option<Value>),
     Empties,
+    Turns,
+    AsksStandbys,
 }
 
 /// How far a promotion is.
@@ -102,6 +109,11 @@ pub struct Agent {
     /// Of the last broker, for its lease.
     pub last: Option<BrokerId>,
     pub looking: bool,
+    pub asked: Asked,
+    /// Changes of the record that the watch has told.
+    pub told: u64,
+    /// It asks the others whether its broker may step down.
+    pub asking: bool,
 }
 
 pub struct Pod {
@@ -139,6 +151,8 @@ pub struct Api {
     pub record: Option<Value>,
     pub before: Option<Value>,
     pub version: u64,
+    /// Changes of the record, deletions too.
+    pub changes: u64,
     pub top_epoch: u64,
     /// When the proof was begun by which the record was last written.
     pub proven: u64,
@@ -175,6 +189,8 @@ pub struct World {
     pub timing: Timing,
     pub dice: Dice,
     pub now: u64,
+    /// To which pod the last switchover was to lead.
+    pub wanted: Option<String>,
     queue: BinaryHeap<Queued>,
     queued: u64,
     pub pods: Vec<Pod>,
@@ -203,6 +219,7 @@ impl World {
             timing: rules.timing(),
             dice,
             now: 0,
+            wanted: None,
             queue: BinaryHeap::new(),
             queued: 0,
             pods: Vec::new(),
@@ -255,6 +272,7 @@ impl World {
             Event::GivesUp(p, since) => self.gives_up(p, since),
             Event::Commits(id) => self.commits(id),
             Event::Fault(fault) => self.place(fault),
+            Event::Notes(note) => self.notes(note, 0),
             Event::Mends(p) => self.mends(p),
             Event::Ends => return false,
         }
