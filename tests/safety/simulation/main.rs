@@ -117,12 +117,13 @@ fn a_seed_is_the_same_story_every_time() {
     }
 }
 
-/// Whichever of the standbys it is: the others are out of its way.
+/// Whichever of the standbys it is: the others are out of its way, also those that hear of it late.
 #[test]
 fn a_switchover_to_a_certain_standby_leads_there() {
     for seed in 1..=300 {
         let mut world = World::new(seed, Rules { pods: 3, ..rules(seed) }, true);
-        let p = world.dice.index(3);
+        let (p, late) = (world.dice.index(3), world.dice.index(3));
+        at(&mut world, 8_900, Fault::CutApi(late, 3_000));
         at(&mut world, 9_000, Fault::SwitchTo(p));
         world.runs();
         let note = |key: &str| {
