@@ -1,6 +1,8 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
 mod changes;
+pub mod claim;
+pub mod claim_users;
 pub mod credentials;
 pub mod database;
 pub mod events;

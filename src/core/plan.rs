@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     changes::{changed, pinned},
+    claim::{self, Sizing},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
     lost,
@@ -40,6 +41,8 @@ pub const LATER: Duration = Duration::from_mins(10);
 pub struct Plan {
     /// Children to apply, in order.
     pub apply: Vec<Manifest>,
+    /// The claim that asks for a larger volume; the API server may refuse it.
+    pub grow: Option<Manifest>,
     /// Children that are no longer wanted: kind, name, uid.
     pub prune: Vec<(Kind, String, String)>,
     /// Whether the administrator's Secret is to be created.
@@ -69,6 +72,10 @@ pub struct Findings {
     pub rollout: Rollout,
     /// Objects of somebody else that bear a child's name.
     pub foreign: Vec<(Kind, String)>,
+    /// Whether nothing is changed: by the user's wish, or because a name or the claim is another's.
+    pub hands_off: bool,
+    /// Where the size of the claim stands, if Tandem makes it.
+    pub sizing: Option<Sizing>,
     /// Pods of lost nodes, and what becomes of them.
     pub losses: Vec<(String, String)>,
 }
@@ -108,6 +115,8 @@ pub fn plan(
     let split_brain = split_brain::judge(observed, &lock);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
+    let sizing = claim::judge(cluster, observed);
+    let grow = claim::hold_size(&mut wanted, observed, sizing.as_ref());
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
     let keeps_template = held_back.is_some();
     if may_make_pods(cluster, observed) {
@@ -120,7 +129,8 @@ pub fn plan(
         Some(why) => Rollout::Waiting(why),
         None => rollout::next(cluster, observed, &group),
     };
-    let hands_off = cluster.spec.paused || !foreign.is_empty();
+    let hands_off =
+        cluster.spec.paused || !foreign.is_empty() || !observed.claim_holders.is_empty();
     let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
     let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
     let switchover = switchover::judge(cluster, observed, &group, &rollout, now);
@@ -151,13 +161,23 @@ pub fn plan(
         } else {
             pinned(observed, changed(observed, wanted), keeps_template)
         },
+        grow: changed(observed, grow.into_iter().filter(|_| !hands_off).collect()).pop(),
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record,
         step,
-        findings: Findings { lock, split_brain, group, rollout, foreign, losses },
+        findings: Findings {
+            lock,
+            split_brain,
+            group,
+            rollout,
+            foreign,
+            hands_off,
+            sizing,
+            losses,
+        },
         look_again,
     }
 }

@@ -333,6 +333,13 @@ mod tests {
         let revision = |spec: &str| validate(&cluster(spec)).unwrap().revision;
         let base = revision("");
         assert_eq!(base, revision("replicas: 3\npaused: true"));
+        let made = |volume: &str| {
+            let spec = format!("storage: {{sharedVolume: {{{volume}}}}}");
+            let cluster = BrokerCluster::new("orders", serde_saphyr::from_str(&spec).unwrap());
+            validate(&cluster).unwrap().revision
+        };
+        let size = |size: &str| format!("claim: {{resources: {{requests: {{storage: {size}}}}}}}");
+        assert_eq!(made(&size("1Gi")), made(&format!("{}, retention: Delete", size("2Gi"))));
         assert_ne!(base, revision("broker: {java: {heap: 60%}}"));
         assert_ne!(base, revision("listeners: [{name: a, protocol: AMQP, port: 5672}]"));
     }
