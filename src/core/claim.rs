@@ -126,7 +126,7 @@ pub(super) fn verdict(
     findings: &Findings,
     refused: Option<&str>,
 ) -> Option<Verdict> {
-    let (sizing, asked) = (findings.sizing.as_ref()?, asked(&cluster.spec)?);
+    let (sizing, asked) = (findings.size.as_ref()?, asked(&cluster.spec)?);
     let name = cluster.name.store();
     let verdict =
         |truth: Truth, reason, text| Some(Verdict::new(Type::VolumeSized, truth, reason, text));

@@ -75,7 +75,7 @@ pub struct Findings {
     /// Whether nothing is changed: by the user's wish, or because a name or the claim is another's.
     pub hands_off: bool,
     /// Where the size of the claim stands, if Tandem makes it.
-    pub sizing: Option<Sizing>,
+    pub size: Option<Sizing>,
     /// Pods of lost nodes, and what becomes of them.
     pub losses: Vec<(String, String)>,
 }
@@ -115,8 +115,8 @@ pub fn plan(
     let split_brain = split_brain::judge(observed, &lock);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
-    let sizing = claim::judge(cluster, observed);
-    let grow = claim::hold_size(&mut wanted, observed, sizing.as_ref());
+    let size = claim::judge(cluster, observed);
+    let grow = claim::hold_size(&mut wanted, observed, size.as_ref());
     let (stateful_set, held_back) = stateful_set(cluster, observed, settings, &group);
     let keeps_template = held_back.is_some();
     if may_make_pods(cluster, observed) {
@@ -168,16 +168,7 @@ pub fn plan(
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record,
         step,
-        findings: Findings {
-            lock,
-            split_brain,
-            group,
-            rollout,
-            foreign,
-            hands_off,
-            sizing,
-            losses,
-        },
+        findings: Findings { lock, split_brain, group, rollout, foreign, hands_off, size, losses },
         look_again,
     }
 }
@@ -193,6 +184,8 @@ fn look_again(
         Group::Dead | Group::InTransit(_) => false,
     };
     match rollout {
+        // No watch tells of the end of another group.
+        _ if !observed.claim_holders.is_empty() => NOW_AND_THEN,
         _ if converged && (*rollout == Rollout::Done || cluster.spec.paused) => LATER,
         // What ends these is mostly announced by a watch; looking is for what is not.
         Rollout::Stuck(_) | Rollout::Waiting(_) => NOW_AND_THEN,
