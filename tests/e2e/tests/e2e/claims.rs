@@ -157,8 +157,9 @@ async fn attached(group: &Group<'_>) -> Result<String> {
     heir.apply(&spec).await?;
     let message = heir.await_condition("ConfigurationValid", "False", "ClaimTaken").await?;
     ensure!(message.contains("BrokerCluster orders"), "{message}");
-    let pods = group.pods().list(&ListParams::default().labels("app.kubernetes.io/instance=heir"));
-    ensure!(pods.await?.items.is_empty(), "pods were made on a claim in use");
+    let of_heir = ListParams::default().labels("app.kubernetes.io/instance=heir");
+    let pods = group.pods().list(&of_heir).await?.items;
+    ensure!(pods.is_empty(), "pods were made on a claim in use");
     group.clusters().delete(&group.name, &DeleteParams::default()).await?;
     heir.await_complete().await?;
     let epoch = heir.record().await?.1;
