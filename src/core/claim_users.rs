@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    fn cluster(name: &str, second: u32, volume: Value) -> Value {
+    fn cluster(name: &str, second: u32, volume: &Value) -> Value {
         json!({
             "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
             "spec": {"storage": {"sharedVolume": volume}},
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn a_claim_is_known_by_its_name_however_the_spec_names_it() {
-        let made = cluster("orders", 1, json!({"claim": {"resources": {}}}));
-        let named = cluster("billing", 0, json!({"claimName": "orders-store"}));
-        let elsewhere = cluster("other", 0, json!({"claimName": "other"}));
+        let made = cluster("orders", 1, &json!({"claim": {"resources": {}}}));
+        let named = cluster("billing", 0, &json!({"claimName": "orders-store"}));
+        let elsewhere = cluster("other", 0, &json!({"claimName": "other"}));
         let database = json!({"metadata": {"name": "x"}, "spec": {"storage": {"database": {}}}});
         let all = [made, named, elsewhere, database];
         assert_eq!(holders(&name("orders"), "orders-store", &all, &[]), ["BrokerCluster billing"]);
@@ -115,7 +115,7 @@ mod tests {
                 "spec": {"volumes": [{"name": "x"}, {"persistentVolumeClaim": {"claimName": claim}}]},
             })
         };
-        let us = cluster("orders", 0, json!({"claimName": "a"}));
+        let us = cluster("orders", 0, &json!({"claimName": "a"}));
         let pods = [pod("orders", "a"), pod("billing", "a"), pod("other", "b")];
         let told = holders(&name("orders"), "a", &[us], &pods);
         assert_eq!(told, ["pod billing-0 of group billing"]);
@@ -128,7 +128,7 @@ mod tests {
             let all: Vec<Value> = seconds
                 .iter()
                 .enumerate()
-                .map(|(n, second)| cluster(&format!("c{n}"), *second, json!({"claimName": "a"})))
+                .map(|(n, second)| cluster(&format!("c{n}"), *second, &json!({"claimName": "a"})))
                 .collect();
             let goes_on = |n: &usize| holders(&name(&format!("c{n}")), "a", &all, &[]).is_empty();
             prop_assert!((0..all.len()).filter(goes_on).count() <= 1);

@@ -379,7 +379,7 @@ impl State {
     }
 }
 
-/// What the admission plugin PersistentVolumeClaimResize says (1.34).
+/// What the admission plugin `PersistentVolumeClaimResize` says (1.34).
 const NOT_RESIZABLE: &str = "persistentvolumeclaims \"orders-store\" is forbidden: only dynamically \
     provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
 
