@@ -29,7 +29,7 @@ const FAULTS: [[(When, How); 2]; 2] = [
 /// Settles the world without a fault, and then again with each fault at each of its writes.
 async fn always_ends_alike(world: World) {
     let course = world.course().await;
-    let (expected, failovers) = (world.picture(), world.record().failovers);
+    let (expected, failovers) = (world.picture(), failovers(&world));
     assert!(course.iter().any(|(_, writes)| *writes > 1));
     for (before, writes) in &course {
         for write in 1..=*writes {
@@ -40,10 +40,15 @@ async fn always_ends_alike(world: World) {
                 world.settle().await;
                 assert!(world.state().fault.is_none(), "{fault:?} did not come");
                 same(&world.picture(), &expected, &fault);
-                assert_eq!(world.record().failovers, failovers, "{fault:?}");
+                assert_eq!(self::failovers(&world), failovers, "{fault:?}");
             }
         }
     }
+}
+
+/// Of the record, if there is one.
+fn failovers(world: &World) -> Option<i64> {
+    world.get("endpointslices", "orders").map(|_| world.record().failovers)
 }
 
 fn same(found: &BTreeMap<String, Value>, expected: &BTreeMap<String, Value>, fault: &Fault) {
@@ -135,5 +140,32 @@ async fn in_a_deletion_with_a_new_creation() {
     let world = World::settled(SPEC).await;
     world.delete();
     world.create(SPEC);
+    always_ends_alike(world).await;
+}
+
+const DELETE: &str =
+    "storage: {sharedVolume: {claim: {resources: {requests: {storage: 1Gi}}}, retention: Delete}}";
+
+#[tokio::test(start_paused = true)]
+async fn in_a_first_creation_with_retention_delete() {
+    always_ends_alike(World::with(DELETE)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_deletion_with_retention_delete() {
+    let world = World::settled(DELETE).await;
+    let gone = World::settled(DELETE).await;
+    gone.delete();
+    gone.settle().await;
+    assert_eq!(gone.names("persistentvolumeclaims"), Vec::<String>::new());
+    world.delete();
+    always_ends_alike(world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_claim_grows() {
+    let world = World::settled(SPEC).await;
+    world.edit("/storage/sharedVolume/claim/resources/requests/storage", json!("2Gi"));
+    world.edit("/broker/java/heap", json!("60%"));
     always_ends_alike(world).await;
 }

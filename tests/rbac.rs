@@ -119,6 +119,10 @@ async fn life() -> (Vec<Asked>, Value) {
     world.delete();
     world.settle().await;
     take(&world);
+    let world = World::settled(&SPEC.replace("claim:", "retention: Delete, claim:")).await;
+    world.delete();
+    world.settle().await;
+    take(&world);
     let world = World::with(DATABASE); // names a ConfigMap
     world.rounds(1).await;
     take(&world);

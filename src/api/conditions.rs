@@ -24,6 +24,8 @@ pub enum Type {
     Progressing,
     /// The operator keeps its hands off.
     Paused,
+    /// The volume is as large as was asked for; only where Tandem makes the claim.
+    VolumeSized,
 }
 
 /// True, False or Unknown.
@@ -103,6 +105,8 @@ pub enum Reason {
     ClaimNotShared,
     /// The claim is not bound to a volume.
     ClaimPending,
+    /// Another group uses the claim.
+    ClaimTaken,
     /// A Secret or ConfigMap does not exist or lacks a key.
     SecretMissing,
     /// The API server refused an object.
@@ -197,6 +201,16 @@ pub enum Reason {
     SpecPaused,
     /// `spec.paused` is false.
     Active,
+    /// The volume has the size that was asked for, or more.
+    SizeReached,
+    /// The claim, which was found again, asks for more than the spec: it stays as it is.
+    LargerThanAsked,
+    /// The volume is being grown.
+    Resizing,
+    /// The API server does not let the claim grow.
+    ExpansionRefused,
+    /// The claim is not grown while nothing may be changed.
+    GrowthHeldBack,
 }
 
 impl Reason {

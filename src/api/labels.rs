@@ -61,3 +61,5 @@ pub const DISPUTED: &str = "tandem-operator.io/disputed";
 pub const RESTART: &str = "tandem-operator.io/restart";
 /// Record: the pods whose brokers are kept down, as a JSON list of names. Written by the operator only.
 pub const FENCED: &str = "tandem-operator.io/fenced";
+/// Finalizer of a `BrokerCluster` whose claim is to be deleted with it.
+pub const CLAIM_FINALIZER: &str = "tandem-operator.io/claim";

@@ -47,6 +47,16 @@ pub enum EventReason {
     Lock(Reason),
     /// The storage works again.
     StorageRecovered,
+    /// The volume is being grown.
+    VolumeGrowing,
+    /// It has the size that was asked for.
+    VolumeGrown,
+    /// The API server does not let the claim grow.
+    VolumeGrowthRefused,
+    /// The claim was deleted with its cluster.
+    ClaimDeleted,
+    /// The claim of a deleted cluster was kept, although the spec asked for its deletion.
+    ClaimKept,
 }
 
 impl EventReason {
@@ -69,7 +79,12 @@ impl EventReason {
             | Self::UpdateHalted
             | Self::Hibernated
             | Self::LostPodDeleted
-            | Self::StorageRecovered => format!("{self:?}"),
+            | Self::StorageRecovered
+            | Self::VolumeGrowing
+            | Self::VolumeGrown
+            | Self::VolumeGrowthRefused
+            | Self::ClaimDeleted
+            | Self::ClaimKept => format!("{self:?}"),
         }
     }
 }
@@ -145,6 +160,7 @@ pub fn between(old: Option<&BrokerClusterStatus>, new: &BrokerClusterStatus) -> 
     split_brain(old, new, &mut add);
     update(old, new, &mut add);
     storage(old, new, &mut add);
+    growth(old, new, &mut add);
     occurrences
 }
 
@@ -219,6 +235,29 @@ fn update(
             add(EventReason::UpdateFinished, false, message);
         }
         _ => {}
+    }
+}
+
+/// The reason of `VolumeSized` tells when a growth begins, ends or is refused.
+fn growth(
+    old: Option<&BrokerClusterStatus>,
+    new: &BrokerClusterStatus,
+    add: &mut impl FnMut(EventReason, bool, String),
+) {
+    let name = format!("{:?}", Type::VolumeSized);
+    let of = |status: &BrokerClusterStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == name)?;
+        Some((condition.reason.clone(), condition.message.clone()))
+    };
+    let before = old.and_then(of).map(|(reason, _)| reason).unwrap_or_default();
+    let Some((reason, message)) = of(new).filter(|(reason, _)| *reason != before) else { return };
+    let is = |text: &str, one: Reason| text == one.as_str();
+    if is(&reason, Reason::Resizing) {
+        add(EventReason::VolumeGrowing, false, message);
+    } else if is(&reason, Reason::ExpansionRefused) {
+        add(EventReason::VolumeGrowthRefused, true, message);
+    } else if is(&before, Reason::Resizing) && is(&reason, Reason::SizeReached) {
+        add(EventReason::VolumeGrown, false, message);
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod changes;
 mod children;
+pub mod claim;
+pub mod claim_users;
 pub mod credentials;
 pub mod database;
 pub mod events;

@@ -24,6 +24,8 @@ pub struct Observed {
     pub other_slices: Vec<String>,
     /// The claim of the store, if it has one.
     pub claim: ClaimView,
+    /// Other groups that use the claim and came first, in words.
+    pub claim_holders: Vec<String>,
     /// Secrets and ConfigMaps the spec needs that are missing or lack a key, in words.
     pub secret_problems: Vec<String>,
     /// Stands for the content of the database's credentials, if they were seen.
@@ -50,7 +52,7 @@ pub enum ClaimView {
     Found {
         /// Its access modes.
         access_modes: Vec<String>,
-        /// `Bound`, `Pending` or `Lost`.
+        /// `Bound`, `Pending` or `Lost`; `Terminating` if it is being deleted.
         phase: String,
     },
 }

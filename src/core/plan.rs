@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     changes::{changed, pinned},
     children::{foreign, prune, record_manifests},
+    claim::{self, Sizing},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
     lost,
@@ -41,6 +42,8 @@ pub const LATER: Duration = Duration::from_mins(10);
 pub struct Plan {
     /// Children to apply, in order.
     pub apply: Vec<Manifest>,
+    /// The claim that asks for a larger volume; the API server may refuse it.
+    pub grow: Option<Manifest>,
     /// Children that are no longer wanted: kind, name, uid.
     pub prune: Vec<(Kind, String, String)>,
     /// Whether the administrator's Secret is to be created.
@@ -70,6 +73,10 @@ pub struct Findings {
     pub rollout: Rollout,
     /// Objects of somebody else that bear a child's name.
     pub foreign: Vec<(Kind, String)>,
+    /// Whether nothing is changed: by the user's wish, or because a name or the claim is another's.
+    pub hands_off: bool,
+    /// Where the size of the claim stands, if Tandem makes it.
+    pub size: Option<Sizing>,
     /// Pods of lost nodes, and what becomes of them.
     pub losses: Vec<(String, String)>,
 }
@@ -119,6 +126,8 @@ pub fn plan(
     let template = template::choose(cluster, observed, &group, window, now);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
+    let sizing = claim::judge(cluster, observed);
+    let grow = claim::hold_size(&mut wanted, observed, sizing.as_ref());
     if may_make_pods(cluster, observed) {
         wanted.push(stateful_set(cluster, observed, settings, &template, size.replicas));
     }
@@ -127,7 +136,8 @@ pub fn plan(
     let foreign = foreign(cluster, observed, &wanted);
     let aim = aim(cluster, observed, settings, &template, window);
     let rollout = rollout(cluster, observed, &group, &template, &aim, &size);
-    let hands_off = cluster.spec.paused || !foreign.is_empty();
+    let hands_off =
+        cluster.spec.paused || !foreign.is_empty() || !observed.claim_holders.is_empty();
     let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
     let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
     let switchover = switchover::judge(cluster, observed, &group, &rollout, &aim, now);
@@ -169,13 +179,23 @@ pub fn plan(
         } else {
             pinned(observed, changed(observed, wanted), template != Template::Fresh)
         },
+        grow: changed(observed, grow.into_iter().filter(|_| !hands_off).collect()).pop(),
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
         roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
         record,
         step,
-        findings: Findings { lock, split_brain, group, rollout, foreign, losses },
+        findings: Findings {
+            lock,
+            split_brain,
+            group,
+            rollout,
+            foreign,
+            hands_off,
+            size: sizing,
+            losses,
+        },
         look_again: look_again.min(until_a_window_opens(window, now)),
     }
 }
@@ -270,6 +290,8 @@ fn look_again(
     };
     let settled = matches!(rollout, Rollout::Done | Rollout::Scheduled(_) | Rollout::Halted(_));
     match rollout {
+        // No watch tells of the end of another group.
+        _ if !observed.claim_holders.is_empty() => NOW_AND_THEN,
         _ if converged && (settled || cluster.spec.paused) => LATER,
         // What ends these is mostly announced by a watch; looking is for what is not.
         Rollout::Stuck(_) | Rollout::Waiting(_) | Rollout::Scheduled(_) | Rollout::Halted(_) => {

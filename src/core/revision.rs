@@ -96,7 +96,11 @@ mod tests {
         ("fencedPods", "{fencedPods: [orders-1]}", Nothing),
         ("hibernated", "{hibernated: true}", Nothing),
         ("paused", "{paused: true}", Nothing),
-        ("storage.sharedVolume.retention", "{}", Nothing),
+        (
+            "storage.sharedVolume.retention",
+            "{storage: {sharedVolume: {retention: Delete}}}",
+            Nothing,
+        ),
     ];
 
     fn spec(change: &str) -> BrokerClusterSpec {

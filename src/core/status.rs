@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use super::{
+    claim,
     lock::{Group, Lock},
     observed::{ContainerView, Observed, PodView},
     plan::Findings,
@@ -45,6 +46,8 @@ pub struct Outcome<'a> {
     pub findings: &'a Findings,
     /// What the API server refused to write, if something.
     pub refused: Option<&'a str>,
+    /// What it refused when the claim was to grow.
+    pub growth_refused: Option<&'a str>,
 }
 
 /// The status of a valid cluster.
@@ -55,13 +58,14 @@ pub fn status(
     previous: Option<&BrokerClusterStatus>,
     now: Timestamp,
 ) -> BrokerClusterStatus {
-    let Outcome { findings, refused } = outcome;
+    let Outcome { findings, refused, growth_refused } = outcome;
     let old = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let updating = old.iter().any(|condition| {
         condition.type_ == format!("{:?}", Type::Progressing)
             && condition.reason == Reason::RollingUpdate.as_str()
     });
-    let verdicts = verdicts::of_cluster(cluster, observed, findings, refused, updating);
+    let mut verdicts = verdicts::of_cluster(cluster, observed, findings, refused, updating);
+    verdicts.extend(claim::verdict(cluster, findings, growth_refused));
     let waiting = observed.pods.iter().filter(|pod| pod.waits()).count();
     BrokerClusterStatus {
         observed_generation: cluster.generation,

@@ -265,6 +265,17 @@ fn configuration(
             ),
         );
     }
+    if !observed.claim_holders.is_empty() {
+        let name = cluster.store.claim().unwrap_or_default();
+        return verdict(
+            Truth::False,
+            Reason::ClaimTaken,
+            format!(
+                "PersistentVolumeClaim {name} is in use by {}: two groups on one store would be in each other's way, or destroy it; nothing is changed. Delete that group, or this one and name another claim",
+                observed.claim_holders.join(" and ")
+            ),
+        );
+    }
     if let Some(text) = refused {
         return verdict(
             Truth::False,
@@ -308,6 +319,13 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
                 ),
             )
         }
+        ClaimView::Found { phase, .. } if phase == "Terminating" => verdict(
+            Reason::ClaimPending,
+            format!(
+                "PersistentVolumeClaim {name} is being deleted: it goes when no pod uses it any more, and the messages with it; until then no new pod can start{}",
+                if made { ". It is made anew then" } else { "" }
+            ),
+        ),
         ClaimView::Found { phase, .. } if phase == "Lost" => verdict(
             Reason::ClaimPending,
             format!(

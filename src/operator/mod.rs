@@ -1,6 +1,7 @@
 //! The operator: all of its reading and writing. What it decides is in [`crate::core`].
 
 pub mod carry_out;
+mod claims;
 pub mod election;
 pub mod listen;
 mod named;
@@ -8,6 +9,7 @@ pub mod observe;
 pub mod publish;
 pub mod reconcile;
 mod record;
+mod removal;
 mod run;
 mod split_brain;
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde_json::Value;
 
-use super::named;
+use super::{claims, named};
 use crate::{
     api::labels,
     core::{
@@ -82,6 +82,7 @@ pub async fn observe<R: Reports>(
         idle_since: BTreeMap::new(),
         record: live.get(&record_name).map(RecordView::read),
         claim: claim(&children, cluster).await?,
+        claim_holders: claims::holders(client, cluster).await?,
         secret_problems: named.problems,
         database_credentials: named.database_credentials,
         children: live,
@@ -139,9 +140,11 @@ async fn claim(children: &Children, cluster: &ValidCluster) -> Result<ClaimView,
     };
     let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let ends = claim.pointer("/metadata/deletionTimestamp").is_some_and(Value::is_string);
+    let phase = claim.pointer("/status/phase").map(text).unwrap_or_default();
     Ok(ClaimView::Found {
         access_modes: modes.map(|list| list.iter().map(text).collect()).unwrap_or_default(),
-        phase: claim.pointer("/status/phase").map(text).unwrap_or_default(),
+        phase: if ends { "Terminating".to_owned() } else { phase },
     })
 }
 

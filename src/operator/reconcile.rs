@@ -15,9 +15,11 @@ use kube::{
 
 use super::{
     carry_out::carry_out,
+    claims,
     listen::Listener,
     observe::observe,
     publish::{announce, publish},
+    removal,
     split_brain::confirm,
 };
 use crate::{
@@ -93,7 +95,12 @@ pub async fn reconcile<R: Reports>(
     let started = tokio::time::Instant::now();
     let result = match &object.0 {
         Err(invalid) => Err(Error::Malformed(invalid.to_string())),
-        Ok(cluster) if cluster.metadata.deletion_timestamp.is_some() => Ok(Action::await_change()),
+        Ok(cluster) if cluster.metadata.deletion_timestamp.is_some() => {
+            removal::finish(&context.client, &context.recorder, cluster)
+                .await
+                .map(|()| Action::await_change())
+                .map_err(Error::from)
+        }
         Ok(cluster) => pass(cluster, &context).await,
     };
     context.metrics.reconciled(result.as_ref().err().map(Error::category), started.elapsed());
@@ -115,6 +122,10 @@ pub fn retry<R>(
 }
 
 async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Result<Action, Error> {
+    if removal::prepare(&context.client, object).await? {
+        // The object has changed: the watch brings it, and with it the next pass.
+        return Ok(Action::requeue(crate::core::plan::NOW_AND_THEN));
+    }
     let previous = object.status.as_ref();
     let now = (context.now)();
     let cluster = match validate(object) {
@@ -135,9 +146,14 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     context.listener.passed(&cluster, &observed);
     let plan = plan(&cluster, &observed, &context.settings, now);
     tracing::debug!(cluster = %cluster.name, ?observed, findings = ?plan.findings, "pass");
+    let grown = claims::grow(&context.client, &cluster, &plan).await;
     let outcome = carry_out(&context.client, &context.reports, &cluster, &plan).await;
     let refused = outcome.as_ref().err().and_then(RequestError::refusal);
-    let ended = status::Outcome { findings: &plan.findings, refused: refused.as_deref() };
+    let ended = status::Outcome {
+        findings: &plan.findings,
+        refused: refused.as_deref(),
+        growth_refused: grown.as_ref().ok().and_then(Option::as_deref),
+    };
     let status = status::status(&cluster, &observed, ended, previous, now);
     publish(&context.client, &context.recorder, object, &status).await?;
     context.metrics.cluster(
@@ -146,6 +162,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         &plan.findings,
     );
     outcome?;
+    grown?;
     if let Some(occurrence) = plan.step.as_ref().and_then(events::of_step) {
         announce(&context.recorder, object, occurrence).await;
     }

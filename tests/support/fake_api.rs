@@ -12,13 +12,14 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use tandem::api::v1alpha1::amount;
 use tokio::sync::Notify;
 
 use super::{
     call::{Asked, Call},
     group::Group,
     kinds,
-    store::{Objects, Refusal, Store, Stored, refusal},
+    store::{Objects, Refusal, Store, Stored, end, is_kept, mounted, refusal},
 };
 
 /// When a write fails.
@@ -85,6 +86,8 @@ pub struct State {
     pub fault: Option<Fault>,
     pub lag: Option<Lag>,
     pub refuse: Option<Refuse>,
+    /// The storage class does not allow claims to grow.
+    pub fixed_size: bool,
     pub hangs: bool,
     pub latency: Option<Latency>,
     /// The revisions that the `StatefulSet`'s template had, one after the other.
@@ -294,6 +297,9 @@ impl State {
                 .map(|(object, _)| object);
         }
         assert!(call.subresource.is_none(), "{:?} is not modelled", call.subresource);
+        if call.resource == "persistentvolumeclaims" && self.fixed_size && self.grows(call) {
+            return Err(refusal(403, "Forbidden", NOT_RESIZABLE));
+        }
         let (object, is_new) =
             self.store.apply(&call.path, (call.manager(), call.forced()), &config)?;
         if call.resource == "statefulsets" {
@@ -309,9 +315,16 @@ impl State {
         Ok(object)
     }
 
+    /// Whether a claim that exists would ask for more than before.
+    fn grows(&self, call: &Call) -> bool {
+        let size =
+            |claim: &Value| amount(claim.pointer("/spec/resources/requests/storage")?.as_str()?);
+        self.store.get(&call.path).is_some_and(|live| size(&call.body) > size(&live))
+    }
+
     fn patch(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         assert!(
-            matches!(call.resource.as_str(), "pods" | "events"),
+            matches!(call.resource.as_str(), "pods" | "events" | "brokerclusters"),
             "merge patches of {} are not modelled",
             call.resource
         );
@@ -324,7 +337,11 @@ impl State {
         }
         let mut object = (*live).clone();
         merge_patch(&mut object, &call.body);
-        self.store.replace(&call.path, call.manager(), object)
+        let patched = self.store.replace(&call.path, call.manager(), object)?;
+        if patched["metadata"]["deletionTimestamp"].is_string() && !is_kept(&patched) {
+            self.store.remove(&call.path);
+        }
+        Ok(patched)
     }
 
     fn delete(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
@@ -352,12 +369,19 @@ impl State {
             } else {
                 self.group.end(&mut self.store, &call.path);
             }
+        } else if mounted(&self.store, &live) {
+            // Kubernetes protects a claim for as long as a pod has it.
+            end(&mut self.store, &call.path);
         } else {
             self.store.remove(&call.path);
         }
         Ok(live)
     }
 }
+
+/// What the admission plugin `PersistentVolumeClaimResize` says (1.34).
+const NOT_RESIZABLE: &str = "persistentvolumeclaims \"orders-store\" is forbidden: only dynamically \
+    provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
 
 fn merge_patch(target: &mut Value, patch: &Value) {
     let Some(patch) = patch.as_object() else {

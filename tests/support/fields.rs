@@ -22,7 +22,7 @@ enum Shape {
 }
 
 /// Lists merged by key, as `kind:path`; a pod template's fields are written as a pod's.
-const KEYED: [(&str, &[&str]); 11] = [
+const KEYED: [(&str, &[&str]); 12] = [
     ("*:metadata.ownerReferences", &["uid"]),
     ("Pod:spec.containers", &["name"]),
     ("Pod:spec.initContainers", &["name"]),
@@ -34,10 +34,11 @@ const KEYED: [(&str, &[&str]); 11] = [
     ("Pod:spec.topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("Service:spec.ports", &["port", "protocol"]),
     ("BrokerCluster:status.conditions", &["type"]),
+    ("PersistentVolumeClaim:status.conditions", &["type"]),
 ];
 
 /// Lists that are replaced as a whole.
-const ATOMIC: [&str; 19] = [
+const ATOMIC: [&str; 20] = [
     "Pod:spec.tolerations",
     "Pod:spec.volumes[].secret.items",
     "Pod:spec.volumes[].configMap.items",
@@ -55,6 +56,7 @@ const ATOMIC: [&str; 19] = [
     "NetworkPolicy:spec.ingress",
     "NetworkPolicy:spec.policyTypes",
     "PersistentVolumeClaim:spec.accessModes",
+    "BrokerCluster:metadata.finalizers", // really a set, but nobody applies it
     "BrokerCluster:status.standbys",
     "BrokerCluster:status.endpoints",
 ];

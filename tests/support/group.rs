@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tandem::{
-    api::labels,
+    api::{labels, v1alpha1::amount},
     broker::report::{DatabaseReport, LockView},
     core::{
         promotion::{self, Author, Claim, Next},
@@ -18,7 +18,7 @@ use tandem::{
     },
 };
 
-use super::store::{Store, Stored, path};
+use super::store::{self, Store, Stored, mounted, path};
 
 /// What a pod's broker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Group {
     pub fresh_addresses: bool,
     /// Masters do not step down when they are asked.
     pub deaf: bool,
+    /// Volumes do not grow by themselves.
+    pub no_resizer: bool,
     /// The garbage collector does not run.
     pub garbage_stays: bool,
     /// For how many milliseconds pods have not beaten on the volume, and whether the storage still
@@ -103,19 +105,32 @@ impl Group {
         if !self.garbage_stays {
             self.collect(store);
         }
+        self.provide(store);
+        before != (store.version(), self.brokers.clone(), self.lock.clone())
+    }
+
+    /// Binds claims, grows their volumes, and buries those that nobody uses any more.
+    fn provide(&self, store: &mut Store) {
         for (path, claim) in store.list("persistentvolumeclaims") {
-            if claim["status"].is_null() {
-                store.change(&path, |claim| claim["status"] = json!({"phase": "Bound"}));
+            let asked = claim["spec"]["resources"]["requests"].clone();
+            if claim["metadata"]["deletionTimestamp"].is_string() && !mounted(store, &claim) {
+                store.remove(&path);
+            } else if claim["status"].is_null() {
+                let status = json!({"phase": "Bound", "capacity": asked});
+                store.change(&path, |claim| claim["status"] = status);
+            } else if !self.no_resizer
+                && claim["status"]["capacity"].is_object()
+                && amount(text(&claim, "/status/capacity/storage").as_str())
+                    < amount(text(&claim, "/spec/resources/requests/storage").as_str())
+            {
+                store.change(&path, |claim| claim["status"]["capacity"] = asked);
             }
         }
-        before != (store.version(), self.brokers.clone(), self.lock.clone())
     }
 
     /// Begins the end of a pod.
     pub fn end(&mut self, store: &mut Store, path: &str) {
-        store.change(path, |pod| {
-            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        });
+        store::end(store, path);
         if let Some(broker) = self.brokers.values_mut().find(|broker| broker.path == path) {
             broker.phase = Phase::Ending;
         }

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use serde_json::{Value, json};
-use tandem::api::v1alpha1::BrokerCluster;
+use tandem::api::v1alpha1::{BrokerCluster, amount};
 
 use super::store::{Refusal, refusal};
 
@@ -152,6 +152,9 @@ pub fn check_update(path: &str, old: &Value, new: &Value) -> Result<(), Refusal>
     if kind.name == "ConfigMap" && old["immutable"] != true {
         return Ok(());
     }
+    if kind.name == "PersistentVolumeClaim" {
+        check_size(path, old, new)?;
+    }
     match kind.fixed.iter().find(|field| old.pointer(field) != new.pointer(field)) {
         Some(field) => Err(refusal(
             422,
@@ -160,6 +163,28 @@ pub fn check_update(path: &str, old: &Value, new: &Value) -> Result<(), Refusal>
         )),
         None => Ok(()),
     }
+}
+
+/// A claim's size may change once it is bound, and not to less than its volume has.
+fn check_size(path: &str, old: &Value, new: &Value) -> Result<(), Refusal> {
+    let of = |object: &Value, at: &str| object.pointer(at)?.as_str().and_then(amount);
+    let size = |object: &Value| of(object, "/spec/resources/requests/storage");
+    let refused = |why: &str| {
+        let text = format!("PersistentVolumeClaim {path} is invalid: {why}");
+        Err(refusal(422, "Invalid", text))
+    };
+    if size(old) != size(new) && old["status"]["phase"] != "Bound" {
+        return refused(
+            "spec: Forbidden: spec is immutable after creation except resources.requests and \
+             volumeAttributesClassName for bound claims",
+        );
+    }
+    if size(new) < size(old) && size(new) <= of(old, "/status/capacity/storage") {
+        return refused(
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
+        );
+    }
+    Ok(())
 }
 
 /// Some of the defaults that a real API server writes into objects; a pass must not fight them.

@@ -289,3 +289,27 @@ fn unversioned(object: &Value) -> Value {
     }
     object
 }
+
+/// Marks an object as being deleted.
+pub fn end(store: &mut Store, path: &str) {
+    store.change(path, |object| {
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    });
+}
+
+/// Whether finalizers keep an object that is deleted.
+pub fn is_kept(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|all| !all.is_empty())
+}
+
+/// Whether an object is a claim that a pod has.
+pub fn mounted(store: &Store, object: &Value) -> bool {
+    let mounts = |pod: &Value| {
+        let volumes = pod["spec"]["volumes"].as_array();
+        volumes.into_iter().flatten().any(|volume| {
+            volume["persistentVolumeClaim"]["claimName"] == object["metadata"]["name"]
+        })
+    };
+    object["kind"] == "PersistentVolumeClaim"
+        && store.list("pods").iter().any(|(_, pod)| mounts(pod))
+}

@@ -33,7 +33,7 @@ use super::{
     agents::FakeAgents,
     fake_api::{FakeApi, State},
     group::{NAMESPACE, Phase, Says},
-    store::{Stored, path},
+    store::{Stored, end, is_kept, path},
 };
 
 /// The most rounds of a pass and a tick that anything may take to settle.
@@ -183,7 +183,13 @@ impl World {
 
     /// The user deletes the cluster.
     pub fn delete(&self) {
-        self.state().store.remove(&Self::at("brokerclusters", "orders")).unwrap();
+        let path = Self::at("brokerclusters", "orders");
+        let mut state = self.state();
+        if is_kept(&state.store.get(&path).unwrap()) {
+            end(&mut state.store, &path);
+        } else {
+            state.store.remove(&path).unwrap();
+        }
     }
 
     /// What the operator's passes work with.

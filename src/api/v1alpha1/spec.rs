@@ -40,7 +40,10 @@ use super::{BrokerClusterStatus, QuantityValue, Storage, Update, defaults};
     printcolumn(name = "Epoch", type_ = "integer", json_path = ".status.master.epoch", priority = 1),
     printcolumn(name = "Last Failover", type_ = "date", json_path = ".status.lastFailover.at", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("metadata.name must be at most 52 characters of a-z, 0-9 and '-', begin with a letter and end with a letter or digit: pods and Services are named after it")
+        .message("metadata.name must be at most 52 characters of a-z, 0-9 and '-', begin with a letter and end with a letter or digit: pods and Services are named after it"),
+    // On the root, because only there it can see the status: a growth that was refused may be taken back.
+    validation = Rule::new("!has(self.spec.storage.sharedVolume) || !has(self.spec.storage.sharedVolume.claim) || !has(oldSelf.spec.storage.sharedVolume) || !has(oldSelf.spec.storage.sharedVolume.claim) || !quantity(string(self.spec.storage.sharedVolume.claim.resources.requests.storage)).isLessThan(quantity(string(oldSelf.spec.storage.sharedVolume.claim.resources.requests.storage))) || (has(oldSelf.status) && has(oldSelf.status.conditions) && oldSelf.status.conditions.exists(c, c.type == 'VolumeSized' && c.reason == 'ExpansionRefused'))")
+        .message("storage.sharedVolume.claim.resources.requests.storage cannot become smaller, because volumes cannot shrink: put the old size back; for a smaller volume make a new BrokerCluster and let clients drain this one")
 )]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]

@@ -117,14 +117,47 @@ fn the_store_of_a_cluster_cannot_be_exchanged() {
     );
 }
 
+fn of_size(size: &str) -> BrokerCluster {
+    cluster("orders", &CLAIM.replace("1Gi", size))
+}
+
 #[test]
-fn a_larger_claim_is_accepted() {
-    let size = |size: &str| {
-        format!(
-            "storage: {{sharedVolume: {{claim: {{resources: {{requests: {{storage: {size}}}}}}}}}}}"
-        )
-    };
-    cluster("orders", &size("2Gi")).validate_cel_update(&cluster("orders", &size("1Gi"))).unwrap();
+fn a_claim_may_become_larger_and_not_smaller() {
+    for (before, after) in [("1Gi", "2Gi"), ("1Gi", "1024Mi"), ("1Gi", "2000000000"), ("5", "6")] {
+        of_size(after).validate_cel_update(&of_size(before)).unwrap();
+    }
+    for (before, after) in [("2Gi", "1Gi"), ("1Gi", "1023Mi"), ("1Ti", "5"), ("6", "5")] {
+        let errors = of_size(after).validate_cel_update(&of_size(before)).expect_err(after);
+        assert!(format!("{errors:?}").contains("put the old size back"), "{before} {after}");
+    }
+    let named = "storage: {sharedVolume: {claimName: a}}";
+    cluster("orders", named).validate_cel_update(&cluster("orders", named)).unwrap();
+}
+
+#[test]
+fn a_growth_that_was_refused_can_be_taken_back() {
+    use crate::api::conditions::{Reason, Type, Verdict, merge};
+    for (reason, may) in [(Reason::ExpansionRefused, true), (Reason::Resizing, false)] {
+        let verdicts = [Verdict::new(Type::VolumeSized, false, reason, "")];
+        let conditions = merge(&[], &verdicts, Some(1), jiff::Timestamp::UNIX_EPOCH);
+        let mut before = of_size("2Gi");
+        before.status = Some(BrokerClusterStatus { conditions, ..Default::default() });
+        let after = BrokerCluster { status: before.status.clone(), ..of_size("1Gi") };
+        assert_eq!(after.validate_cel_update(&before).is_ok(), may, "{reason:?}");
+    }
+}
+
+#[test]
+fn only_a_claim_of_tandem_s_own_may_go_with_its_cluster() {
+    let delete =
+        |volume: &str| format!("storage: {{sharedVolume: {{{volume}, retention: Delete}}}}");
+    assert!(
+        refusal("orders", &delete("claimName: a")).contains("only for a claim that Tandem makes")
+    );
+    let made = "claim: {resources: {requests: {storage: 1Gi}}}";
+    cluster("orders", &delete(made)).validate_cel().unwrap();
+    let default = cluster("orders", CLAIM).spec.storage.shared_volume.unwrap().retention;
+    assert_eq!(default, crate::api::v1alpha1::Retention::Retain);
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub struct BrokerClusterStatus {
     pub lock: Option<LockStatus>,
     /// What is so, why, and what to do about it.
     #[serde(default)]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

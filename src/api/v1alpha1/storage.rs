@@ -28,15 +28,20 @@ pub struct Storage {
 #[x_kube(validation = Rule::new("has(self.claimName) != has(self.claim)").message("storage.sharedVolume needs exactly one of claimName (an existing PersistentVolumeClaim) and claim (one to be made)"))]
 #[x_kube(validation = Rule::new("has(self.claimName) == has(oldSelf.claimName) && (!has(self.claimName) || self.claimName == oldSelf.claimName)")
     .message("storage.sharedVolume.claimName cannot be changed: brokers on two volumes would be two masters; make a new BrokerCluster"))]
+#[x_kube(validation = Rule::new("self.retention != 'Delete' || has(self.claim)")
+    .message("storage.sharedVolume.retention: Delete is only for a claim that Tandem makes (claim), not for one that you name (claimName): leave it at Retain and delete the PersistentVolumeClaim yourself"))]
 pub struct SharedVolume {
     /// An existing PersistentVolumeClaim in the same namespace, ReadWriteMany if there is more than one pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: Option<String>,
-    /// A claim to be made, named `<cluster>-store`. It is kept when the BrokerCluster is deleted, and
-    /// found again by a BrokerCluster of the same name.
+    /// A claim to be made, named `<cluster>-store`. Unless `retention` says otherwise it is kept when
+    /// the BrokerCluster is deleted, and found again by a BrokerCluster of the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// What becomes of the claim, and of the messages on its volume, when the BrokerCluster is deleted.
+    #[serde(default)]
+    pub retention: Retention,
     /// The lock that elects the master.
     #[serde(default)]
     pub lock: Lock,
@@ -45,6 +50,17 @@ pub struct SharedVolume {
     /// tries it again.
     #[serde(default)]
     pub preflight: Preflight,
+}
+
+/// What becomes of the claim when the BrokerCluster is deleted.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retention {
+    /// It stays, with all messages.
+    #[default]
+    Retain,
+    /// It is deleted, and what becomes of its volume is up to the storage class (`reclaimPolicy`). Only
+    /// for a claim that Tandem made. The operator has to run: until it does, the BrokerCluster stays.
+    Delete,
 }
 
 /// What is done about a volume that should not be used.
@@ -87,7 +103,9 @@ pub struct ClaimResources {
 /// What is asked for.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClaimRequests {
-    /// The size, for example `20Gi`.
+    /// The size, for example `20Gi`. It may be raised, if the storage class allows that
+    /// (`allowVolumeExpansion`): the volume grows while brokers run, and the condition `VolumeSized`
+    /// tells how far that is. It cannot be lowered, but for a growth that was refused.
     pub storage: QuantityValue,
 }
 

@@ -54,6 +54,10 @@ async fn refused_at_admission(group: &Group<'_>) -> Result<usize> {
     let tries = [
         (volume(json!({"claimName": "a", "claim": claim})), "exactly one of claimName"),
         (volume(json!({"claim": null})), "exactly one of claimName"),
+        (
+            volume(json!({"claimName": "a", "claim": null, "retention": "Delete"})),
+            "only for a claim that Tandem makes",
+        ),
         (volume(json!({"claim": {"accessModes": ["ReadWriteOnce"]}})), "ReadWriteMany"),
         (json!({"listeners": [port("a", 5672), port("b", 5672)]}), "every port"),
         (json!({"listeners": [port("a", 9616)]}), "used by Tandem"),

@@ -6,8 +6,8 @@ use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    Outcome, database_faults, database_input, databases, day_two, faults, input, lifecycle, nodes,
-    policy, preflight, record, rollout, split_brain,
+    Outcome, claims, database_faults, database_input, databases, day_two, faults, input, lifecycle,
+    nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
     switchover,
 };
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 30] = [
+const SCENARIOS: [(&str, Company, Run); 32] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -56,6 +56,11 @@ const SCENARIOS: [(&str, Company, Run); 30] = [
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
     ("messages_survive_their_cluster", Company::Beside, |lab| {
         lifecycle::recreated(lab).boxed_local()
+    }),
+    ("claim_grows", Company::Beside, |lab| claims::grows(lab).boxed_local()),
+    // Alone, because the operator is away for a while.
+    ("claim_deleted_with_its_cluster", Company::Alone, |lab| {
+        claims::deleted_with_its_cluster(lab).boxed_local()
     }),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
         split_brain::two_stores(lab).boxed_local()
