@@ -690,6 +690,8 @@ proptest! {
         inputs in any_inputs(),
     ) {
         let (mut state, mut seen) = (fresh(kind), Onlooker::default());
+        // Told to end, or kept down.
+        let mut stopped = false;
         for input in inputs {
             seen.see(input);
             let (next, acts) = step(state, input);
@@ -701,9 +703,12 @@ proptest! {
                         | Input::DeadlinePassed(Deadline::Proof | Deadline::Doubt)
                         | Input::Disputed(_)
                 );
-                prop_assert!(reason, "{input:?}");
+                let too_slow = stopped && input == Input::DeadlinePassed(Deadline::StopGrace);
+                prop_assert!(reason || too_slow, "{input:?}");
             }
+            stopped |= acts.contains(&Act::Stop);
             if acts.contains(&Act::Start) {
+                stopped = false;
                 seen = Onlooker { children: 1, ..Onlooker::default() };
             }
             state = next;
