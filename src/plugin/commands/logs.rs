@@ -36,7 +36,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<()> {
     let cluster = find::find(session, args.name.as_deref()).await?;
     let name = cluster.name();
-    if let Some(pod) = args.pod.as_deref().filter(|pod| name.ordinal(pod).is_none()) {
+    if let Some(pod) = args.pod.as_ref().filter(|pod| !cluster.pods().contains(pod)) {
         bail!("{} has no pod {pod}: its pods are {}", name.name, cluster.pods().join(", "));
     }
     if args.follow {

@@ -177,20 +177,23 @@ fn remarks(scene: &Scene<'_>, style: Style) -> String {
             }
         }
     }
-    let text = table.render(style);
-    let text = if text.is_empty() { text } else { format!("\n{text}") };
-    match fallback(scene) {
-        Some(advice) => format!("{text}\n{advice}\n"),
-        None => text,
+    let mut text = String::new();
+    for part in [table, fallback(scene)] {
+        let lines = part.render(style);
+        if !lines.is_empty() {
+            text += &format!("\n{lines}");
+        }
     }
+    text
 }
 
 /// Where agents could not be asked, the operator can, and publishes what it concludes.
-fn fallback(scene: &Scene<'_>) -> Option<String> {
+fn fallback(scene: &Scene<'_>) -> Table {
+    let mut table = Table::default();
     let unheard: Vec<&Unheard> =
         scene.reports.iter().filter_map(|report| report.as_ref().err()).collect();
     if unheard.is_empty() {
-        return None;
+        return table;
     }
     let holder = scene.cluster.text("/status/lock/holder");
     let holder = holder.map_or_else(
@@ -206,8 +209,8 @@ fn fallback(scene: &Scene<'_>) -> Option<String> {
         "The API server must reach port 9616 of the pods: a NetworkPolicy may keep it from that."
             .to_owned()
     };
-    Some(format!(
-        "{why} In the status, {holder}: `kubectl tandem status {}`.",
-        scene.cluster.name().name
-    ))
+    let name = scene.cluster.name().name;
+    let line = format!("{why} In the status, {holder}: `kubectl tandem status {name}`.");
+    table.row([line.into()]);
+    table
 }

@@ -84,6 +84,9 @@ fn title(cluster: &Cluster) -> String {
 /// What was asked of the group that changes how the rest is to be read.
 fn notes(cluster: &Cluster) -> Vec<String> {
     let mut notes = Vec::new();
+    if let Some(split) = cluster.condition("SplitBrain").filter(|split| split.status != "False") {
+        notes.push(format!("SPLIT BRAIN {}, {}: {}", split.status, split.reason, split.message));
+    }
     if cluster.text("/metadata/deletionTimestamp").is_some() {
         notes.push("is being deleted".to_owned());
     }
