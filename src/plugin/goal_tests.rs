@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "what is made for a call may go with it")]
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -116,6 +116,7 @@ pub fn strangers<'a>(cluster: &Cluster, pods: &'a [String]) -> Vec<&'a str> {
 mod tests {
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "what is made for a call may go with it")]
     fn cluster(spec: Value) -> Cluster {
         Cluster(json!({
             "metadata": {"name": "orders", "namespace": "shop", "resourceVersion": "7"},

@@ -18,7 +18,8 @@ fn the_manifest_speaks_of_the_archive() {
     let manifest: Value = serde_saphyr::from_str(&text).unwrap();
     let archive =
         std::fs::read(directory.path().join("kubectl-tandem-linux-amd64.tar.gz")).unwrap();
-    let sum: String = Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum: Vec<String> =
+        Sha256::digest(&archive).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(manifest["spec"]["version"], concat!("v", env!("CARGO_PKG_VERSION")));
     assert_eq!(
         manifest["spec"]["platforms"],
@@ -26,7 +27,7 @@ fn the_manifest_speaks_of_the_archive() {
             "selector": {"matchLabels": {"os": "linux", "arch": "amd64"}},
             "bin": "kubectl-tandem",
             "uri": "https://example.com/a.tar.gz",
-            "sha256": sum,
+            "sha256": sum.concat(),
         }])
     );
     let mut held = Vec::new();

@@ -171,8 +171,8 @@ impl FakeApi {
             let mut text = String::new();
             for (type_, path, object) in api.state().store.events(seen, now) {
                 if call.selects(&path, &object) {
-                    text += &format!(r#"{{"type":"{type_}","object":{}}}"#, object.text());
-                    text.push('\n');
+                    let object = object.text();
+                    text.extend([r#"{"type":""#, type_, r#"","object":"#, object, "}\n"]);
                 }
             }
             let frame = Ok::<_, io::Error>(Frame::data(Bytes::from(text)));

@@ -181,7 +181,8 @@ fn remarks(scene: &Scene<'_>, style: Style) -> String {
     for part in [table, fallback(scene)] {
         let lines = part.render(style);
         if !lines.is_empty() {
-            text += &format!("\n{lines}");
+            text.push('\n');
+            text += &lines;
         }
     }
     text
