@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench demo demo-down
+.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench demo demo-down krew
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -52,7 +52,12 @@ bench: ## Failover times against three baselines, and the footprint, into target
 	cargo build --workspace --bins
 	TANDEM_BINARY=target/x86_64-unknown-linux-gnu/dist/tandem target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
 
-demo: ## A master is killed while clients go on, on a real Kubernetes on this machine; root and Linux.
+URL ?= $(error say URL=..., the address at which the archive will be found)
+krew: ## The kubectl plugin's archive and krew's manifest of it, into target/krew: URL=...
+	cargo build --profile dist --bin kubectl-tandem
+	deploy/krew/package target/x86_64-unknown-linux-gnu/dist/kubectl-tandem $(URL) target/krew
+
+demo: ## A master is killed while clients go on, then switched over, on a real Kubernetes here; root and Linux.
 	cargo build --release --bin tandem
 	cargo build --workspace --bins
 	target/x86_64-unknown-linux-gnu/debug/demo

@@ -12,8 +12,8 @@
 //! lock on the shared store elects the master; agents and operator only observe it.
 //!
 //! Import rule, kept by a test: [`api`] is imported by all; [`core`], [`resources`] and [`broker`]
-//! import neither kube's client nor tokio; [`operator`] and [`agent`] are imported by nobody, and
-//! [`database`] by the agent alone.
+//! import neither kube's client nor tokio; [`operator`], [`agent`] and [`plugin`] are imported by nobody,
+//! and [`database`] by the agent alone. [`plugin`] is `kubectl tandem`: its `render` is pure.
 
 pub mod agent;
 pub mod api;
@@ -21,9 +21,11 @@ pub mod broker;
 pub mod clock;
 pub mod core;
 pub mod database;
+pub mod host_names;
 pub mod kube_ext;
 pub mod lock;
 pub mod operator;
+pub mod plugin;
 pub mod reports;
 pub mod resources;
 pub mod telemetry;

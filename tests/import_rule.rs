@@ -21,6 +21,11 @@ impl Source {
         self.file.split('/').next().unwrap().trim_end_matches(".rs")
     }
 
+    /// Whether it is a program of its own, or says what the crate is made of.
+    fn is_root(&self) -> bool {
+        matches!(self.module(), "main" | "lib" | "bin")
+    }
+
     fn is_in(&self, modules: &[&str]) -> bool {
         modules.iter().any(|module| {
             self.file.starts_with(&format!("{module}/")) || self.file == format!("{module}.rs")
@@ -174,9 +179,9 @@ fn decisions_builders_and_the_agents_machine_do_no_input_or_output() {
 }
 
 #[test]
-fn nobody_imports_the_operator_or_the_agent() {
-    for source in sources().iter().filter(|source| !matches!(source.module(), "main" | "lib")) {
-        for module in ["operator", "agent"] {
+fn nobody_imports_the_operator_the_agent_or_the_plugin() {
+    for source in sources().iter().filter(|source| !source.is_root()) {
+        for module in ["operator", "agent", "plugin"] {
             let path = format!("crate::{module}");
             assert!(
                 source.module() == module || !source.names(&path),
@@ -187,10 +192,43 @@ fn nobody_imports_the_operator_or_the_agent() {
     }
 }
 
+/// So the operator's binary holds nothing of it.
+#[test]
+fn only_the_plugins_own_program_names_it() {
+    let sources = sources();
+    let main = sources.iter().find(|source| source.file == "main.rs").unwrap();
+    assert!(!main.text.contains("plugin"));
+    for source in sources.iter().filter(|source| source.module() != "plugin") {
+        for path in ["clap_complete", "flate2", "tar", "rustix::termios"] {
+            assert!(!source.names(path), "{} names {path}", source.file);
+        }
+    }
+}
+
+/// What it needs to know of the outside comes as arguments.
+#[test]
+fn the_plugins_pages_and_goals_do_no_input_or_output() {
+    let pure =
+        ["plugin/render", "plugin/goal", "plugin/cluster", "plugin/requests", "plugin/redact"];
+    let sources = sources();
+    let sources: Vec<_> = sources.iter().filter(|source| source.is_in(&pure)).collect();
+    assert!(sources.len() > 9);
+    for source in sources {
+        for path in
+            ["tokio", "kube", "std::fs", "std::io", "std::env", "crate::clock", "crate::kube_ext"]
+        {
+            assert!(!source.names(path), "{} names {path}", source.file);
+        }
+        assert!(!source.text.contains("async fn"), "{} is asynchronous", source.file);
+    }
+}
+
 #[test]
 fn only_the_agent_speaks_to_databases() {
-    let others = ["agent", "database", "main", "lib"];
-    for source in sources().iter().filter(|source| !others.contains(&source.module())) {
+    let others = ["agent", "database"];
+    let sources = sources();
+    let sources = sources.iter().filter(|source| !source.is_root());
+    for source in sources.filter(|source| !others.contains(&source.module())) {
         for path in ["crate::database", "tokio_postgres", "mysql_async"] {
             assert!(!source.names(path), "{} names {path}", source.file);
         }

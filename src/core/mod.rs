@@ -14,6 +14,7 @@ mod lock_verdict;
 pub mod lost;
 pub mod observed;
 pub mod plan;
+pub mod pods;
 pub mod promotion;
 pub mod record;
 mod revision;

@@ -31,7 +31,6 @@ mod mysql;
 mod postgres;
 mod prepare;
 mod problem;
-mod resolve;
 mod session;
 mod sql;
 mod tls;

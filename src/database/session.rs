@@ -9,7 +9,7 @@ use crate::broker::settings::{DatabaseKind, DatabaseServer, LeaseSettings};
 use crate::database::mysql::MySql;
 use crate::database::postgres::Postgres;
 use crate::database::problem::Failure;
-use crate::database::resolve;
+use crate::host_names;
 
 /// The fields of a row, each in the server's text form.
 pub type Fields = Vec<Option<String>>;
@@ -37,7 +37,8 @@ impl Session {
     pub async fn open(settings: &LeaseSettings, patience: Duration) -> Result<Self, Failure> {
         let password = read(&settings.access.password).await?;
         let login = Login { user: user(settings).await?, password };
-        let addresses = resolve::addresses(&settings.server.host).await?;
+        let addresses =
+            host_names::addresses(&settings.server.host).await.map_err(Failure::Unreachable)?;
         match settings.server.kind {
             DatabaseKind::PostgreSQL => {
                 Self::postgres(&addresses, &settings.server, login, patience).await

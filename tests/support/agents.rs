@@ -59,7 +59,7 @@ impl Group {
         VolumeReport { peers: peers.collect(), trial: Some(trial), ..VolumeReport::default() }
     }
 
-    fn report(&self, broker: &Broker) -> Option<Report> {
+    pub(super) fn report(&self, broker: &Broker) -> Option<Report> {
         let said = self.says.get(&broker.pod);
         if said == Some(&Says::Silence) || broker.phase == Phase::Pending {
             return None;

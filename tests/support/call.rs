@@ -17,6 +17,7 @@ pub struct Asked {
     pub name: Option<String>,
 }
 
+#[derive(Clone)]
 pub struct Call {
     pub method: String,
     pub path: String,
@@ -53,9 +54,11 @@ impl Call {
         };
         let text = |index: usize| rest.get(index).map(|part| (*part).to_owned());
         let subresource = text(2);
-        let path = subresource
-            .as_ref()
-            .map_or(whole.as_str(), |sub| whole.trim_end_matches(sub).trim_end_matches('/'));
+        let path = subresource.as_ref().and_then(|sub| {
+            let (object, _) = whole.split_once(&format!("/{sub}"))?;
+            Some(object)
+        });
+        let path = path.unwrap_or(whole.as_str());
         Self {
             path: path.to_owned(),
             resource: text(0)
@@ -95,6 +98,11 @@ impl Call {
 
     pub fn is_watch(&self) -> bool {
         self.query.get("watch").is_some_and(|value| value == "true" || value == "1")
+    }
+
+    /// The version after which a watch begins.
+    pub fn version(&self) -> Option<usize> {
+        self.query.get("resourceVersion").and_then(|version| version.parse().ok())
     }
 
     pub fn is_write(&self) -> bool {

@@ -96,6 +96,8 @@ pub struct State {
     pub forced: Vec<String>,
     /// Deletions of pods that were not safe.
     pub wrongs: Vec<String>,
+    /// Resources, with their subresource, that may not be touched.
+    pub forbidden: Vec<&'static str>,
 }
 
 /// Cheap to clone; all clones are one server.
@@ -136,7 +138,7 @@ impl FakeApi {
             None => self.act(&call),
             Some((before, after)) => {
                 // Apart from the client, who may give up: what it sent is carried out all the same.
-                let this = self.clone();
+                let (this, call) = (self.clone(), call.clone());
                 let acting = tokio::spawn(async move {
                     tokio::time::sleep(before).await;
                     let acted = this.act(&call);
@@ -156,10 +158,30 @@ impl FakeApi {
             Some(How::Error) => Ok(failure(&refusal(500, "InternalError", "injected"))),
             None => Ok(match outcome {
                 Ok(Some(text)) => answer(200, text),
-                Ok(None) => silence(),
+                Ok(None) => self.watch(call),
                 Err(refused) => failure(&refused),
             }),
         }
+    }
+
+    /// Everything that happens to the objects of a watch after the version that it names.
+    fn watch(self, call: Call) -> Answer {
+        let version = call.version().unwrap_or_else(|| self.state().store.version());
+        let news = self.state().store.news();
+        let begun = (self, call, version, news);
+        let stream = futures::stream::unfold(begun, async |(api, call, seen, mut news)| {
+            let now = *news.wait_for(|version| *version > seen).await.ok()?;
+            let mut text = String::new();
+            for (type_, path, object) in api.state().store.events(seen, now) {
+                if call.selects(&path, &object) {
+                    let object = object.text();
+                    text.extend([r#"{"type":""#, type_, r#"","object":"#, object, "}\n"]);
+                }
+            }
+            let frame = Ok::<_, io::Error>(Frame::data(Bytes::from(text)));
+            Some((frame, (api, call, now, news)))
+        });
+        Response::new(StreamBody::new(stream).boxed_unsync())
     }
 
     fn act(&self, call: &Call) -> (Outcome, Option<How>) {
@@ -168,7 +190,7 @@ impl FakeApi {
     }
 }
 
-/// An object, a watch on which nothing happens, or a refusal.
+/// An object, a watch, or a refusal.
 type Outcome = Result<Option<String>, Refusal>;
 
 fn answer(code: u16, text: String) -> Answer {
@@ -184,16 +206,15 @@ fn failure(refused: &Refusal) -> Answer {
     answer(refused.code, status.to_string())
 }
 
-/// A watch on which nothing happens.
-fn silence() -> Answer {
-    let stream = futures::stream::pending::<Result<Frame<Bytes>, io::Error>>();
-    Response::new(StreamBody::new(stream).boxed_unsync())
-}
-
 impl State {
     /// One request: its outcome, and how the answer gets lost, if it does.
     fn take(&mut self, call: &Call) -> (Outcome, Option<How>) {
         self.calls.push(call.asked());
+        let resource = call.asked().resource;
+        if self.forbidden.contains(&resource.as_str()) {
+            let why = format!("{resource} is forbidden: the user may not do that");
+            return (Err(refusal(403, "Forbidden", why)), None);
+        }
         if call.is_watch() {
             return (Ok(None), None);
         }
@@ -221,6 +242,12 @@ impl State {
     }
 
     fn read(&mut self, call: &Call) -> Result<String, Refusal> {
+        match (call.subresource.as_deref(), &call.name) {
+            (None, _) => {}
+            (Some("log"), Some(pod)) => return self.log(call, pod),
+            (Some("proxy"), Some(agent)) => return self.proxied(agent),
+            (other, _) => panic!("reads of {other:?} are not modelled"),
+        }
         let objects = self.seen();
         if call.name.is_some() {
             return objects
@@ -238,6 +265,24 @@ impl State {
             self.store.version(),
             items.join(",")
         ))
+    }
+
+    fn log(&self, call: &Call, pod: &str) -> Result<String, Refusal> {
+        let path = call.path.as_str();
+        let found = self.store.get(path).is_some();
+        let log = format!("{pod} begins\npassword=hunter2\n{pod} goes on\n");
+        found.then_some(log).ok_or_else(|| refusal(404, "NotFound", format!("{path} not found")))
+    }
+
+    /// What an agent answers by way of the API server.
+    fn proxied(&self, agent: &str) -> Result<String, Refusal> {
+        let pod = agent.strip_suffix(":9616").expect("only agents are modelled");
+        let mut brokers = self.group.brokers.values();
+        let broker = brokers.find(|broker| broker.pod == pod);
+        let report = broker.and_then(|broker| self.group.report(broker));
+        report.map(|report| serde_json::to_string(&report).unwrap()).ok_or_else(|| {
+            refusal(503, "ServiceUnavailable", "error trying to reach service: i/o timeout")
+        })
     }
 
     fn write(&mut self, call: &Call) -> Result<String, Refusal> {
@@ -324,7 +369,7 @@ impl State {
 
     fn patch(&mut self, call: &Call) -> Result<Arc<Stored>, Refusal> {
         assert!(
-            matches!(call.resource.as_str(), "pods" | "events" | "brokerclusters"),
+            matches!(call.resource.as_str(), "brokerclusters" | "pods" | "events"),
             "merge patches of {} are not modelled",
             call.resource
         );

@@ -2,7 +2,7 @@
 //! may not be changed.
 
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, StatefulSet},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
     coordination::v1::Lease,
     core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
@@ -40,7 +40,7 @@ const fn kind(
     Kind { resource, name, api_version, owned, parse, fixed }
 }
 
-const KINDS: [Kind; 17] = [
+const KINDS: [Kind; 18] = [
     kind(["nodes", "Node", "v1"], false, parse::<Node>, &[]),
     kind(
         ["brokerclusters", "BrokerCluster", "tandem-operator.io/v1alpha1"],
@@ -48,6 +48,7 @@ const KINDS: [Kind; 17] = [
         parse::<BrokerCluster>,
         &[],
     ),
+    kind(["deployments", "Deployment", "apps/v1"], false, parse::<Deployment>, &[]),
     kind(
         ["statefulsets", "StatefulSet", "apps/v1"],
         true,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{fields::Owners, kinds};
 
@@ -68,6 +69,8 @@ pub struct Store {
     history: Vec<Arc<Objects>>,
     owners: BTreeMap<String, Owners>,
     uids: u64,
+    /// Tells watches that there is a new version.
+    news: watch::Sender<usize>,
 }
 
 impl Store {
@@ -248,7 +251,7 @@ impl Store {
     pub fn remove(&mut self, path: &str) -> Option<Arc<Stored>> {
         let old = Arc::make_mut(&mut self.objects).remove(path)?;
         self.owners.remove(path);
-        self.history.push(Arc::clone(&self.objects));
+        self.record();
         Some(old)
     }
 
@@ -256,8 +259,43 @@ impl Store {
         object["metadata"]["resourceVersion"] = json!((self.history.len() + 1).to_string());
         let object = Arc::new(Stored { value: object, text: OnceLock::new() });
         Arc::make_mut(&mut self.objects).insert(path.to_owned(), Arc::clone(&object));
-        self.history.push(Arc::clone(&self.objects));
+        self.record();
         object
+    }
+
+    fn record(&mut self) {
+        self.history.push(Arc::clone(&self.objects));
+        self.news.send_replace(self.history.len());
+    }
+
+    /// The number of the newest version, now and whenever it changes.
+    pub fn news(&self) -> watch::Receiver<usize> {
+        self.news.subscribe()
+    }
+
+    /// What became of the objects between two versions: `ADDED`, `MODIFIED` or `DELETED`.
+    pub fn events(&self, from: usize, to: usize) -> Vec<(&'static str, String, Arc<Stored>)> {
+        let none = Arc::default();
+        let at = |version: usize| match version {
+            0 => &none,
+            version => &self.history[version - 1],
+        };
+        let mut events = Vec::new();
+        for version in from + 1..=to {
+            let (before, after) = (at(version - 1), at(version));
+            for (path, object) in after.iter() {
+                match before.get(path) {
+                    None => events.push(("ADDED", path.clone(), Arc::clone(object))),
+                    Some(old) if !Arc::ptr_eq(old, object) => {
+                        events.push(("MODIFIED", path.clone(), Arc::clone(object)));
+                    }
+                    Some(_) => {}
+                }
+            }
+            let gone = before.iter().filter(|(path, _)| !after.contains_key(*path));
+            events.extend(gone.map(|(path, old)| ("DELETED", path.clone(), Arc::clone(old))));
+        }
+        events
     }
 
     /// Objects all of whose owners are gone.

@@ -1,8 +1,9 @@
-//! `make demo`: a real ActiveMQ master is killed on a real Kubernetes while real JMS clients go on.
+//! `make demo`: a real ActiveMQ master is killed on a real Kubernetes while real JMS clients go on. Then the
+//! kubectl plugin shows the group and switches it over.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{Group, Lab, TestClient, wait};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -49,7 +50,12 @@ async fn demo(lab: &Lab) -> Result<()> {
         println!("  {millis:>6}  {what}");
     }
     group.await_complete().await?;
-    println!("\n{master} is a standby again. The account of every message:");
+    println!("\n{master} is a standby again.\n");
+    plugin(lab, &["status", "orders"])?;
+    println!();
+    plugin(lab, &["switchover", "orders"])?;
+    group.await_complete().await?;
+    println!("\nThe account of every message:");
     for client in &clients {
         let account = client.settle().await?;
         println!(
@@ -63,6 +69,21 @@ async fn demo(lab: &Lab) -> Result<()> {
         client.go_on().await?;
     }
     look_around();
+    Ok(())
+}
+
+/// Runs the plugin, which is built beside this program, as kubectl would.
+fn plugin(lab: &Lab, arguments: &[&str]) -> Result<()> {
+    let program = std::env::current_exe()?.with_file_name("kubectl-tandem");
+    let line = arguments.join(" ");
+    println!("kubectl tandem {line}");
+    let status = Command::new(program)
+        .args(["--namespace", NAMESPACE])
+        .args(arguments)
+        .env("KUBECONFIG", lab.bed.kubeconfig())
+        .env("NO_PROXY", "*")
+        .status()?;
+    ensure!(status.success(), "kubectl tandem {line} failed: {status}");
     Ok(())
 }
 

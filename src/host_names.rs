@@ -1,12 +1,10 @@
-//! Host names to addresses. The program is static, and a static glibc has no name service.
+//! Host names to addresses. The programs are static, and a static glibc has no name service.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
-
-use crate::database::problem::Failure;
 
 /// For one question to one name server. Kubernetes' search list makes up to five questions of a
 /// foreign name.
@@ -15,14 +13,16 @@ const QUESTION: Duration = Duration::from_millis(500);
 /// All addresses of a host; of an address itself.
 ///
 /// The system's configuration is read each time: a look-up is made for a new connection only.
-pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, Failure> {
+///
+/// # Errors
+/// Why there are none, in words.
+pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     if let Ok(address) = bare.parse() {
         return Ok(vec![address]);
     }
-    let failed = |error: &dyn std::fmt::Display| {
-        Failure::Unreachable(format!("host name {host} is not resolved: {error}"))
-    };
+    let failed =
+        |error: &dyn std::fmt::Display| format!("host name {host} is not resolved: {error}");
     let mut builder = TokioResolver::builder_tokio().map_err(|error| failed(&error))?;
     let options = builder.options_mut();
     options.timeout = QUESTION;
