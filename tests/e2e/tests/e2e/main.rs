@@ -19,6 +19,7 @@ mod split_brain;
 mod storage;
 mod switchover;
 mod table;
+mod torn;
 
 use std::{
     process::ExitCode,

@@ -9,7 +9,7 @@ use crate::{
     Outcome, database_faults, database_input, databases, faults, input, lifecycle, nodes, policy,
     preflight, record, rollout, split_brain,
     storage::{self, Heal},
-    switchover,
+    switchover, torn,
 };
 
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 24] = [
+const SCENARIOS: [(&str, Company, Run); 25] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -53,6 +53,7 @@ const SCENARIOS: [(&str, Company, Run); 24] = [
     ("messages_survive_their_cluster", Company::Beside, |lab| {
         lifecycle::recreated(lab).boxed_local()
     }),
+    ("torn_last_record", Company::Beside, |lab| torn::last_record(lab).boxed_local()),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
         split_brain::two_stores(lab).boxed_local()
     }),
