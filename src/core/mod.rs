@@ -17,4 +17,5 @@ pub mod status;
 pub mod switchover;
 pub mod validate;
 pub mod verdicts;
+pub mod versions;
 mod volume_verdict;

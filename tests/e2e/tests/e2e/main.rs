@@ -20,6 +20,7 @@ mod storage;
 mod switchover;
 mod table;
 mod torn;
+mod versions;
 
 use std::{
     process::ExitCode,

@@ -9,7 +9,7 @@ use crate::{
     Outcome, database_faults, database_input, databases, faults, input, lifecycle, nodes, policy,
     preflight, record, rollout, split_brain,
     storage::{self, Heal},
-    switchover, torn,
+    switchover, torn, versions,
 };
 
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 25] = [
+const SCENARIOS: [(&str, Company, Run); 27] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -52,6 +52,10 @@ const SCENARIOS: [(&str, Company, Run); 25] = [
     ("examples_are_accepted", Company::Beside, |lab| input::examples(lab).boxed_local()),
     ("messages_survive_their_cluster", Company::Beside, |lab| {
         lifecycle::recreated(lab).boxed_local()
+    }),
+    ("version_upgrade", Company::Beside, |lab| versions::upgrade(lab, Store::File).boxed_local()),
+    ("versions_side_by_side", Company::Beside, |lab| {
+        versions::side_by_side(lab, Store::File).boxed_local()
     }),
     ("torn_last_record", Company::Beside, |lab| torn::last_record(lab).boxed_local()),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
@@ -95,7 +99,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 22] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 23] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -153,6 +157,13 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 22] = [
         Place::Database,
         With::PostgreSql,
         |lab, store| database_input::bad(lab, store).boxed_local(),
+    ),
+    (
+        "database_versions_side_by_side",
+        Company::Beside,
+        Place::Database,
+        With::PostgreSql,
+        |lab, store| versions::side_by_side(lab, store).boxed_local(),
     ),
     ("database_spec_edit", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         rollout::edit(lab, store).boxed_local()
