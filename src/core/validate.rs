@@ -11,8 +11,8 @@ use crate::{
         labels,
         names::ClusterName,
         v1alpha1::{
-            BrokerCluster, BrokerClusterSpec, CLASSIC_IMAGE, DatabaseAccess, QuantityValue,
-            VERSIONS, amount,
+            BrokerCluster, BrokerClusterSpec, DatabaseAccess, QuantityValue, VERSIONS, amount,
+            classic_image,
         },
     },
     broker::{
@@ -170,11 +170,7 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
         uid: cluster.metadata.uid.clone().unwrap_or_default(),
         generation: cluster.metadata.generation,
         fragment,
-        image: spec
-            .broker
-            .image
-            .clone()
-            .unwrap_or_else(|| format!("{CLASSIC_IMAGE}:{}", spec.broker.version)),
+        image: spec.broker.image.clone().unwrap_or_else(|| classic_image(&spec.broker.version)),
         revision: revision(spec, request(cluster, labels::RESTART).as_deref()),
         switchover: request(cluster, labels::SWITCHOVER),
         spec: spec.clone(),

@@ -12,10 +12,24 @@ use super::{
 
 /// The version that a new cluster gets.
 pub const DEFAULT_VERSION: &str = "6.3.1";
+/// The tested matrix of versions, the oldest first. All of them write the same store: version 7 of KahaDB with
+/// the same kinds of records and messages in version 11 of OpenWire, or the same tables by the same SQL. Each was
+/// seen to hand out every message that each other had stored (`e2e::versions_side_by_side`, also in a
+/// database), so a group may go up and down within the matrix.
+pub const VERSIONS: [&str; 3] = ["5.18.4", "6.1.8", "6.3.1"];
 /// The official image of Classic; the version is its tag.
-pub const CLASSIC_IMAGE: &str = "docker.io/apache/activemq";
-/// The tested matrix of versions.
-pub const VERSIONS: [&str; 1] = ["6.3.1"];
+const CLASSIC_IMAGE: &str = "docker.io/apache/activemq";
+/// What it was called until 2026.
+const FORMER_CLASSIC_IMAGE: &str = "docker.io/apache/activemq-classic";
+/// Versions that were published by the former name.
+const FORMER_VERSIONS: [&str; 2] = ["5.18.4", "6.1.8"];
+
+/// The official image of a version.
+pub fn classic_image(version: &str) -> String {
+    let former = FORMER_VERSIONS.contains(&version);
+    let name = if former { FORMER_CLASSIC_IMAGE } else { CLASSIC_IMAGE };
+    format!("{name}:{version}")
+}
 
 pub(super) fn version() -> String {
     DEFAULT_VERSION.to_owned()

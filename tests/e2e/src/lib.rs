@@ -5,6 +5,7 @@ pub mod bench;
 pub mod client;
 pub mod group;
 pub mod http;
+pub mod journal;
 pub mod lab;
 pub mod objects;
 pub mod pods;

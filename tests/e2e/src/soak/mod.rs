@@ -38,14 +38,22 @@ impl<'a> Team<'a> {
 
     async fn whole(&self) -> Result<String> {
         let (master, epoch) = self.group.await_steady_within(LIMIT).await?;
+        self.consume(true).await?;
         for client in &self.clients {
             client.await_flow().await.with_context(|| format!("{} group", self.name))?;
         }
         Ok(format!("{} {master} (epoch {epoch})", self.name))
     }
 
+    /// Messages that wait in the store while something goes wrong are those that a lost end of the journal
+    /// would take along: what was received before it could be lost without being missed.
+    async fn consume(&self, on: bool) -> Result<()> {
+        let all = self.clients.iter().map(|client| client.consume(on));
+        futures::future::try_join_all(all).await.map(drop)
+    }
+
     async fn prove(&self) -> Result<String> {
-        let account = self.group.prove(&self.clients, None).await;
+        let account = self.group.prove(&self.clients).await;
         Ok(format!("{}: {}", self.name, account.with_context(|| format!("{} group", self.name))?))
     }
 }
@@ -71,6 +79,7 @@ pub async fn run(lab: &Lab, seed: u64, time: Duration) -> Result<()> {
             Which::Volume => &volume.group,
             Which::Database => &database.group,
         };
+        futures::future::try_join(volume.consume(false), database.consume(false)).await?;
         match place::place(lab, group, step).await {
             Ok((place, undo)) => {
                 say(&format!("{number:>3}  {step} {place}"));

@@ -21,6 +21,8 @@ mod split_brain;
 mod storage;
 mod switchover;
 mod table;
+mod torn;
+mod versions;
 
 use std::{
     process::ExitCode,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Group, Lab, Server, Store, TestClient, group::now_millis, proof::TORN, wait};
+use e2e::{Group, Lab, Server, Store, TestClient, group::now_millis, wait};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::{Component, From, PodProcess, Storage};
@@ -101,12 +101,8 @@ impl<'a> Scene<'a> {
 
     /// The group proves itself and goes.
     async fn end(self, text: &str) -> Outcome {
-        self.end_but(text, None).await
-    }
-
-    async fn end_but(self, text: &str, forgiven: Option<&str>) -> Outcome {
         let restarts = self.group.restarts().await?;
-        let account = self.group.prove(&self.clients, forgiven).await?;
+        let account = self.group.prove(&self.clients).await?;
         self.group.remove().await?;
         Ok(format!("{text}; {restarts} container restarts; {account}"))
     }
@@ -214,7 +210,7 @@ pub async fn full(lab: &Lab) -> Outcome {
     let moved = epoch - scene.epoch;
     ensure!(moved <= MOST_WHILE_FULL, "{moved} failovers while there was no room");
     let text = format!("{moved} failovers while full; since there is room: {text}");
-    scene.end_but(&text, Some(TORN)).await
+    scene.end(&text).await
 }
 
 /// Somebody touches, replaces and deletes the lock file.

@@ -9,7 +9,7 @@ use crate::{
     Outcome, claims, database_faults, database_input, databases, day_two, faults, input, lifecycle,
     nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
-    switchover,
+    switchover, torn, versions,
 };
 
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 32] = [
+const SCENARIOS: [(&str, Company, Run); 35] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -62,6 +62,11 @@ const SCENARIOS: [(&str, Company, Run); 32] = [
     ("claim_deleted_with_its_cluster", Company::Alone, |lab| {
         claims::deleted_with_its_cluster(lab).boxed_local()
     }),
+    ("version_upgrade", Company::Beside, |lab| versions::upgrade(lab, Store::File).boxed_local()),
+    ("versions_side_by_side", Company::Beside, |lab| {
+        versions::side_by_side(lab, Store::File).boxed_local()
+    }),
+    ("torn_last_record", Company::Beside, |lab| torn::last_record(lab).boxed_local()),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
         split_brain::two_stores(lab).boxed_local()
     }),
@@ -107,7 +112,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 24] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 25] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -171,6 +176,13 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 24] = [
         Place::Database,
         With::PostgreSql,
         |lab, store| database_input::bad(lab, store).boxed_local(),
+    ),
+    (
+        "database_versions_side_by_side",
+        Company::Beside,
+        Place::Database,
+        With::PostgreSql,
+        |lab, store| versions::side_by_side(lab, store).boxed_local(),
     ),
     ("database_spec_edit", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         rollout::edit(lab, store).boxed_local()

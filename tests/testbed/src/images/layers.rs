@@ -12,6 +12,9 @@ use crate::cache::{self, Cache, digest_files, digest_texts};
 use crate::progress::step;
 use crate::shell;
 
+/// Where the broker's images come from, in the checkout.
+const CLASSIC_SOURCES: &str = "tests/testbed/images/classic";
+
 const TAR: &str = "layer.tar";
 const DIGEST: &str = "digest";
 
@@ -104,20 +107,15 @@ pub fn jre(cache: &Cache, jdk: &Jdk) -> Result<Layer> {
 }
 
 /// ActiveMQ Classic.
-pub fn classic(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
-    let sources = project.join("tests/testbed/images/classic");
+pub fn classic(cache: &Cache, project: &Path, jdk: &Jdk, version: &str) -> Result<Layer> {
+    let sources = project.join(CLASSIC_SOURCES);
     let (pom, entrypoint) = (sources.join("pom.xml"), sources.join("entrypoint.sh"));
     let mut files = vec![pom.clone(), entrypoint.clone()];
     collect(&sources.join("home"), &mut files)?;
     files.sort();
     let digest = digest_files(&files)?;
     layer(cache, "classic", &digest, "ActiveMQ Classic from Maven Central", |root| {
-        let home = inside(root, CLASSIC_HOME);
-        let out = root.with_extension("maven");
-        maven(&pom, &out, jdk)?;
-        create(home.parent().unwrap_or(root))?;
-        fs::rename(out.join("home"), &home).context("moving the broker's files")?;
-        cache::remove(&out)?;
+        let home = classic_jars(&pom, root, jdk, version)?;
         // What the official image has and a broker with default paths writes to.
         for directory in ["data", "tmp"] {
             create(&home.join(directory))?;
@@ -130,6 +128,26 @@ pub fn classic(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     })
 }
 
+/// The jars of an older version, and the launcher.
+pub fn older_classic(cache: &Cache, project: &Path, jdk: &Jdk, version: &str) -> Result<Layer> {
+    let pom = project.join(CLASSIC_SOURCES).join("pom.xml");
+    let title = format!("ActiveMQ Classic {version} from Maven Central");
+    layer(cache, &format!("classic-{version}"), &digest_files(&[&pom])?, &title, |root| {
+        classic_jars(&pom, root, jdk, version).map(drop)
+    })
+}
+
+/// Puts a version's jars and launcher into its directory, which is returned.
+fn classic_jars(pom: &Path, root: &Path, jdk: &Jdk, version: &str) -> Result<PathBuf> {
+    let home = inside(root, CLASSIC_HOME);
+    let out = root.with_extension("maven");
+    maven(pom, &out, jdk, Some(version))?;
+    create(home.parent().unwrap_or(root))?;
+    fs::rename(out.join("home"), &home).context("moving the broker's files")?;
+    cache::remove(&out)?;
+    Ok(home)
+}
+
 /// The test clients.
 pub fn client(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     let sources = project.join("tests/clients");
@@ -138,7 +156,7 @@ pub fn client(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     files.sort();
     layer(cache, "client", &digest_files(&files)?, "the test clients", |root| {
         let out = root.with_extension("maven");
-        maven(&sources.join("pom.xml"), &out, jdk)?;
+        maven(&sources.join("pom.xml"), &out, jdk, None)?;
         let home = inside(root, "/opt/tandem-client");
         create(&home)?;
         fs::rename(out.join("lib"), home.join("lib")).context("moving the clients' jars")?;
@@ -151,7 +169,7 @@ pub fn drivers(cache: &Cache, project: &Path, jdk: &Jdk) -> Result<Layer> {
     let pom = project.join("tests/testbed/images/drivers/pom.xml");
     layer(cache, "drivers", &digest_files(&[&pom])?, "JDBC drivers from Maven Central", |root| {
         let out = root.with_extension("maven");
-        maven(&pom, &out, jdk)?;
+        maven(&pom, &out, jdk, None)?;
         create(root)?;
         fs::rename(out.join("drivers"), root.join("drivers")).context("moving the drivers")?;
         cache::remove(&out)
@@ -245,9 +263,11 @@ fn pack(root: &Path, tar: &Path) -> Result<()> {
     shell::run(command.arg(tar).arg("--directory").arg(root).arg("."))
 }
 
-fn maven(pom: &Path, out: &Path, jdk: &Jdk) -> Result<()> {
-    let mut maven = shell::command("mvn", &["--quiet", "--batch-mode", "--file"]);
-    maven.arg(pom).arg(format!("-Dout={}", out.display())).arg("package");
+/// Builds what a project file says, in a profile of it if there are some.
+fn maven(pom: &Path, out: &Path, jdk: &Jdk, profile: Option<&str>) -> Result<()> {
+    let mut maven = shell::command("mvn", &["--quiet", "--batch-mode"]);
+    maven.args(profile.map(|profile| format!("--activate-profiles={profile}")));
+    maven.arg("--file").arg(pom).arg(format!("-Dout={}", out.display())).arg("package");
     shell::run(maven.env("JAVA_HOME", &jdk.home))
 }
 

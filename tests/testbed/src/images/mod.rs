@@ -20,6 +20,10 @@ use oci::Config;
 pub const PAUSE: &str = "localhost/pause:1";
 /// The stand-in for the official image of ActiveMQ Classic.
 pub const CLASSIC: &str = "docker.io/apache/activemq:6.3.1";
+/// Older versions, for updates from one to the other: their jars and the launcher, which is what Tandem
+/// starts, on the same Java. Images of these are still under the name that they were published by.
+pub const OLDER_CLASSICS: [&str; 2] =
+    ["docker.io/apache/activemq-classic:5.18.4", "docker.io/apache/activemq-classic:6.1.8"];
 /// The Java test clients of `tests/clients`.
 pub const CLIENT: &str = "localhost/tandem-client:1";
 /// JDBC drivers in `/drivers`, and nothing else.
@@ -64,13 +68,17 @@ pub fn ensure(request: &Request) -> Result<Vec<Image>> {
         image(
             &cache,
             CLASSIC,
-            &[base.clone(), jre.clone(), layers::classic(&cache, &request.project, &jdk)?],
+            &[
+                base.clone(),
+                jre.clone(),
+                layers::classic(&cache, &request.project, &jdk, version(CLASSIC))?,
+            ],
             &classic_config(),
         )?,
         image(
             &cache,
             CLIENT,
-            &[base, jre, layers::client(&cache, &request.project, &jdk)?],
+            &[base.clone(), jre.clone(), layers::client(&cache, &request.project, &jdk)?],
             &client_config(),
         )?,
         image(
@@ -80,6 +88,11 @@ pub fn ensure(request: &Request) -> Result<Vec<Image>> {
             &Config::default(),
         )?,
     ];
+    for name in OLDER_CLASSICS {
+        let jars = layers::older_classic(&cache, &request.project, &jdk, version(name))?;
+        let layers = [base.clone(), jre.clone(), jars];
+        images.push(image(&cache, name, &layers, &older_classic_config())?);
+    }
     if let Some(binary) = &request.tandem {
         let layer = layers::operator(&cache, binary)?;
         images.push(image(&cache, OPERATOR, &[layer], &operator_config())?);
@@ -101,6 +114,10 @@ fn file_name(name: &str) -> String {
     name.rsplit('/').next().unwrap_or(name).replace(':', "-")
 }
 
+fn version(image: &str) -> &str {
+    image.rsplit(':').next().unwrap_or(image)
+}
+
 fn pause_config() -> Config {
     Config { user: "65535:65535", entrypoint: vec!["/pause"], ..Config::default() }
 }
@@ -119,6 +136,11 @@ fn classic_config() -> Config {
         command: vec!["activemq", "console"],
         working_directory: CLASSIC_HOME,
     }
+}
+
+/// Nothing to start by itself.
+fn older_classic_config() -> Config {
+    Config { entrypoint: Vec::new(), command: Vec::new(), ..classic_config() }
 }
 
 fn client_config() -> Config {
