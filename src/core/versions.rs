@@ -3,7 +3,7 @@
 //! A store outlives its brokers, so a change of version is a change of who reads it. All versions of the
 //! tested matrix write the same: version 7 of KahaDB, with the same kinds of records and messages in version 11
 //! of OpenWire, or the same tables by the same SQL. Each was seen to hand out every message that each other had
-//! stored (`e2e::versions_side_by_side`, also in a database): within the matrix versions may go up and down.
+//! stored (`e2e::versions_side_by_side`, also in a database): within the matrix versions may go up and down (docs/decisions/0018).
 
 use crate::api::v1alpha1::VERSIONS;
 
