@@ -313,6 +313,6 @@ async fn a_paused_group_is_left_as_it_is() {
     world.settle().await;
     let writes: Vec<String> =
         world.writes().into_iter().filter(|write| !write.contains("brokerclusters")).collect();
-    assert_eq!(writes, Vec::<String>::new());
+    assert_eq!(writes, Vec::<String>::new(), "{:?}", world.events());
     assert_eq!(masters(&world), ["orders-0"]);
 }

@@ -15,9 +15,9 @@ use crate::core::switchover::StepDown;
 /// A standby is kept down for a switchover to another one no longer than this: whoever is to end it may be
 /// away.
 const ROOM_FOR: Duration = Duration::from_secs(30);
-/// A master that could not step down for so long serves on: nobody expects a switchover any more. By then
-/// the operator has refused it.
-const STEPS_DOWN_WITHIN: Duration = Duration::from_secs(15);
+/// A master that could not step down for so long serves on: nobody expects a switchover any more. Clearly
+/// shorter than what the operator waits before it refuses, or a master could step down after the refusal.
+const STEPS_DOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is asked, as last seen.
 #[derive(Clone, Debug, Default)]

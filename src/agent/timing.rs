@@ -69,7 +69,9 @@ impl Timing {
                 let doublings = u32::from(failures.saturating_sub(1)).min(5);
                 Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF)
             }
-            Deadline::Settle => Duration::from_secs(15),
+            // On a busy machine a JVM was seen to need 20 s before it tried for its lock. Taken for a standby
+            // before that, it would be relied on by a switchover.
+            Deadline::Settle => Duration::from_mins(1),
             Deadline::Take => self.hang + self.poll + self.keep_alive,
             Deadline::Hang => self.hang,
             Deadline::Yield => Duration::from_secs(10),

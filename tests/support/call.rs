@@ -131,29 +131,42 @@ impl Call {
             && (self.namespace.is_empty() || rest.rsplit('/').next() == Some(&self.namespace))
             && (self.group.is_empty() || rest.split('/').nth(2) == Some(&self.group))
             && terms(self.query.get("labelSelector"))
-                .all(|(key, value)| object["metadata"]["labels"][&key] == value)
-            && terms(self.query.get("fieldSelector")).all(|(key, value)| match key.as_str() {
-                "metadata.name" => name == value,
+                .all(|term| term.fits(&object["metadata"]["labels"][term.key]))
+            && terms(self.query.get("fieldSelector")).all(|Term { key, value, .. }| match key {
+                "metadata.name" => Some(name) == value,
                 "spec.unschedulable" if resource == "nodes" => {
-                    object["spec"]["unschedulable"].as_bool().unwrap_or_default().to_string()
-                        == value
+                    let so = object["spec"]["unschedulable"].as_bool().unwrap_or_default();
+                    value == Some(so.to_string().as_str())
                 }
                 _ => panic!("the field selector {key} is not modelled"),
             })
     }
 }
 
-/// `a=b,c=d`
-fn terms(selector: Option<&String>) -> impl Iterator<Item = (String, String)> {
+/// A condition of a selector.
+struct Term<'a> {
+    key: &'a str,
+    /// Nothing: the key only has to be there.
+    value: Option<&'a str>,
+    /// Whether the value must be another one.
+    not: bool,
+}
+
+impl Term<'_> {
+    fn fits(&self, found: &Value) -> bool {
+        self.value.map_or(!found.is_null(), |value| (found == value) != self.not)
+    }
+}
+
+/// `a=b,c!=d,e`
+fn terms(selector: Option<&String>) -> impl Iterator<Item = Term<'_>> {
     let terms =
         selector.map(String::as_str).unwrap_or_default().split(',').filter(|term| !term.is_empty());
     terms.map(|term| {
-        let (key, value) = term.split_once('=').expect("only equality is modelled");
-        assert!(
-            !key.ends_with('!') && !value.starts_with('='),
-            "only equality with one sign is modelled"
-        );
-        (key.to_owned(), value.to_owned())
+        assert!(!term.contains(['(', ' ']) && !term.contains("=="), "{term} is not modelled");
+        let (key, value) = term.split_once('=').map_or((term, None), |(key, v)| (key, Some(v)));
+        let other = key.strip_suffix('!');
+        Term { key: other.unwrap_or(key), value, not: other.is_some() }
     })
 }
 

@@ -58,22 +58,19 @@ async fn pair(lab: &Lab, store: Store, one: &str, other: &str) -> Outcome {
     group.await_condition("Paused", "True", "").await?;
     let (first, _) = group.await_steady().await?;
     let second = group.other(&first);
-    let_wait(&clients).await?;
     change_template(&group, other).await?;
     group.delete_pod(&second, None).await?;
     for (master, version) in [(&first, other), (&second, one)] {
         let (now, epoch) = group.await_steady().await?;
         ensure!(now == *master, "{now} is master, not {master}");
+        let_wait(&clients).await?;
         group.signal_broker(master, Signal::SIGKILL).await?;
         let (next, _) = group.await_master(epoch).await?;
         runs(&group, &next, version).await?;
         receive(&clients).await?;
-        group.await_steady().await?;
-        let_wait(&clients).await?;
     }
     group.edit(&json!({"paused": false, "broker": {"version": other}})).await?;
     group.await_complete().await?;
-    receive(&clients).await?;
     let account = group.prove(&clients).await?;
     group.remove().await?;
     Ok(format!("{one} and {other}: {account}"))
