@@ -96,11 +96,11 @@ fn a_request_keeps_down_nobody_but_other_standbys() {
 }
 
 #[test]
-fn the_master_of_that_epoch_is_asked_for_a_quarter_of_a_minute() {
+fn the_master_of_that_epoch_is_asked_for_ten_seconds() {
     let (asked, now) = seen(&asks("a", Some("orders-1"), 3), 0);
     let to = |request: Option<&StepDown>| request.and_then(|request| request.to.clone());
-    assert_eq!(to(asked.steps_down(Some(3), after(14, now))).as_deref(), Some("orders-1"));
-    assert_eq!(asked.steps_down(Some(3), after(15, now)), None);
+    assert_eq!(to(asked.steps_down(Some(3), after(9, now))).as_deref(), Some("orders-1"));
+    assert_eq!(asked.steps_down(Some(3), after(10, now)), None);
     assert_eq!(asked.steps_down(Some(4), now), None, "promoted again since");
     assert_eq!(asked.steps_down(None, now), None);
     assert!(seen(&asks("a", None, 3), 0).0.steps_down(Some(3), now).is_some());
