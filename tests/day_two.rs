@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::{
+    fake_api::State,
     group::Phase,
     world::{SPEC, World},
 };
@@ -22,6 +23,13 @@ fn closed() -> Value {
 
 fn open() -> Value {
     json!([{"start": "00:00", "duration": "168h"}])
+}
+
+/// Somebody deletes a pod.
+fn end(world: &World, pod: &str) {
+    let mut state = world.state();
+    let State { store, group, .. } = &mut *state;
+    group.end(store, &World::at("pods", pod));
 }
 
 fn masters(world: &World) -> Vec<String> {
@@ -64,11 +72,7 @@ async fn an_update_that_does_not_get_along_is_halted_and_all_pods_are_as_the_mas
 
         // Also by an operator that knows nothing yet, and for pods that are lost meanwhile.
         world.restart();
-        let pod = World::at("pods", "orders-1");
-        let mut state = world.state();
-        let support::fake_api::State { store, group, .. } = &mut *state;
-        group.end(store, &pod);
-        drop(state);
+        end(&world, "orders-1");
         world.settle().await;
         assert_eq!(world.condition("Progressing"), "False RolloutHalted");
         assert_eq!(world.phase("orders-1"), Some(Phase::Waiting));
@@ -119,10 +123,7 @@ async fn outside_of_its_windows_a_group_is_left_alone() {
     assert_eq!(world.condition("Progressing"), "False RolloutScheduled");
     assert!(world.message("Progressing").contains("window"), "{}", world.message("Progressing"));
     // A pod that is lost meanwhile comes back as it was.
-    let mut state = world.state();
-    let support::fake_api::State { store, group, .. } = &mut *state;
-    group.end(store, &World::at("pods", "orders-1"));
-    drop(state);
+    end(&world, "orders-1");
     world.settle().await;
     assert_eq!(world.condition("Progressing"), "False RolloutScheduled");
 
@@ -161,10 +162,7 @@ async fn with_on_delete_people_replace_the_pods() {
     let message = world.message("Progressing");
     assert!(message.contains("orders-0 and orders-1 are"), "{message}");
     for pod in ["orders-1", "orders-0"] {
-        let mut state = world.state();
-        let support::fake_api::State { store, group, .. } = &mut *state;
-        group.end(store, &World::at("pods", pod));
-        drop(state);
+        end(&world, pod);
         world.settle().await;
     }
     assert_eq!(world.condition("Progressing"), "False UpToDate");

@@ -123,6 +123,11 @@ fn words_of_a_later_agent_prove_nothing() {
             assert!(!waits(later), "{name}: {path} {word}");
         }
     }
+    // Such an agent has answered all the same: the rest of what it says is known.
+    let mut later = recorded("report-standby-volume");
+    later["state"] = json!("Dozing");
+    let dozing: Report = serde_json::from_value(later).unwrap();
+    assert_eq!((dozing.state, dozing.lock.view), (AgentState::Unknown, LockView::Other));
     for name in ["report-master-volume", "report-master-database"] {
         assert!(claims(recorded(name)));
         let mut later = recorded(name);

@@ -4,6 +4,7 @@ mod changes;
 mod children;
 pub mod claim;
 pub mod claim_users;
+pub mod course;
 pub mod credentials;
 pub mod database;
 pub mod events;

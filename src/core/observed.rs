@@ -32,7 +32,7 @@ pub struct Observed {
     pub database_credentials: Option<String>,
     /// Claims of the lock by several pods that were proven to be made at the same time.
     pub dispute: Vec<Claim>,
-    /// Pod templates of earlier specs that pods were made from, by the name of their ControllerRevision.
+    /// Pod templates of earlier specs that pods were made from, by the name of their `ControllerRevision`.
     pub templates: BTreeMap<String, Value>,
     /// Nodes on which no new pods are scheduled because somebody has cordoned them.
     pub cordoned: BTreeSet<String>,
@@ -76,7 +76,7 @@ pub struct PodView {
     pub role_label: Option<String>,
     /// The record's ports that fit its configuration, as annotated.
     pub ports_annotation: Option<String>,
-    /// The ControllerRevision with the template that it was made from.
+    /// The `ControllerRevision` with the template that it was made from.
     pub controller_revision: Option<String>,
     /// The image that brought its agent.
     pub agent_image: Option<String>,

@@ -3,29 +3,24 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use super::{
     changes::{changed, pinned},
     children::{foreign, prune, record_manifests},
     claim::{self, Sizing},
+    course::{Course, Shape, held_up},
     credentials::may_make_pods,
     lock::{self, Group, Lock},
     lost,
     observed::{Observed, PodView},
-    rollout::{self, Aim, Rollout, Victim},
-    size::{self, Size},
+    rollout::{Rollout, Victim},
+    size::Size,
     split_brain::{self, Claim, SplitBrain},
     switchover::{self, StepDown, Switchover},
-    template::{self, Template},
     validate::ValidCluster,
-    windows::{self, Window},
-    wish,
+    windows::Window,
 };
-use crate::{
-    api::labels,
-    resources::{self, Kind, Manifest, Settings},
-};
+use crate::resources::{self, Kind, Manifest, Settings};
 
 /// How long the record may disagree with the proven master before the operator repairs it: its
 /// agent, which is nearer, goes first.
@@ -121,149 +116,77 @@ pub fn plan(
     let lock = lock::judge(observed);
     let group = lock::group(observed, &lock);
     let split_brain = split_brain::judge(observed, &lock);
-    let window = windows::now(&cluster.spec.update.windows, now);
-    let size = size::now(cluster, observed, &group, &lock);
-    let template = template::choose(cluster, observed, &group, window, now);
+    let shape = Shape::of(cluster, observed, &group, &lock, now);
     let mut wanted = resources::build(cluster, settings);
     wanted.extend(record_manifests(cluster, observed));
-    let sizing = claim::judge(cluster, observed);
-    let grow = claim::hold_size(&mut wanted, observed, sizing.as_ref());
+    let size = claim::judge(cluster, observed);
+    let grow = claim::hold_size(&mut wanted, observed, size.as_ref());
     if may_make_pods(cluster, observed) {
-        wanted.push(stateful_set(cluster, observed, settings, &template, size.replicas));
+        wanted.push(shape.stateful_set(cluster, observed, settings));
     }
     wanted.sort_by_key(|manifest| manifest.kind);
 
     let foreign = foreign(cluster, observed, &wanted);
-    let aim = aim(cluster, observed, settings, &template, window);
-    let rollout = rollout(cluster, observed, &group, &template, &aim, &size);
+    let course = Course::set(cluster, observed, settings, &group, &shape);
+    let switchover = switchover::judge(cluster, observed, &group, &course, now);
+    let rollout = held_up(course.rollout, &switchover);
     let hands_off =
         cluster.spec.paused || !foreign.is_empty() || !observed.claim_holders.is_empty();
-    let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
-    let disputed = marked || matches!(split_brain, SplitBrain::Yes(_));
-    let switchover = switchover::judge(cluster, observed, &group, &rollout, &aim, now);
-    let rollout = told(rollout, &switchover);
-    let requested = match &switchover {
-        // A refusal is written also when the operator is told to keep its hands off: it is the answer.
-        Switchover::Write(request) if foreign.is_empty() && !disputed => {
-            Some(RecordStep::Request(request.clone()))
-        }
-        Switchover::Write(_)
-        | Switchover::None
-        | Switchover::UnderWay
-        | Switchover::Unknown(_)
-        | Switchover::Held(..) => None,
-    };
-    let record = record_step(observed, &split_brain, &group, now)
-        .or_else(|| hold(observed, &size).filter(|_| !disputed))
-        .filter(|_| !hands_off)
-        .or(requested);
+    let (losses, lost) = lost::all(cluster, observed, &group, now);
+    let findings = Findings { lock, split_brain, group, rollout, foreign, hands_off, size, losses };
+    let disputed = is_disputed(observed, &findings);
     let switches = matches!(switchover, Switchover::Write(_) | Switchover::UnderWay);
     let look_again =
-        if disputed || switches { SOON } else { look_again(cluster, observed, &rollout, &group) };
-    let (losses, lost) = lost::all(cluster, observed, &group, now);
-    let replaced = match &rollout {
-        Rollout::Replace(victim) => Some(victim.clone()),
-        Rollout::Done
-        | Rollout::SwitchOver(_)
-        | Rollout::Moving(_)
-        | Rollout::Waiting(_)
-        | Rollout::Scheduled(_)
-        | Rollout::Stuck(_)
-        | Rollout::Halted(_) => None,
-    };
-    let step = lost.or(replaced).filter(|_| !hands_off && !disputed && !switches);
+        if disputed || switches { SOON } else { look_again(cluster, observed, &findings) };
+    let wanted = if hands_off { None } else { Some(wanted) };
     Plan {
-        prune: if hands_off { Vec::new() } else { prune(cluster, observed, &wanted) },
-        apply: if hands_off {
-            Vec::new()
-        } else {
-            pinned(observed, changed(observed, wanted), template != Template::Fresh)
-        },
+        prune: wanted.as_ref().map(|wanted| prune(cluster, observed, wanted)).unwrap_or_default(),
+        apply: wanted
+            .map(|wanted| pinned(observed, changed(observed, wanted), shape.keeps_template()))
+            .unwrap_or_default(),
         grow: changed(observed, grow.into_iter().filter(|_| !hands_off).collect()).pop(),
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
-        roles: if cluster.spec.paused || disputed { Vec::new() } else { roles(observed, &group) },
-        record,
-        step,
-        findings: Findings {
-            lock,
-            split_brain,
-            group,
-            rollout,
-            foreign,
-            hands_off,
-            size: sizing,
-            losses,
+        roles: if cluster.spec.paused || disputed {
+            Vec::new()
+        } else {
+            roles(observed, &findings.group)
         },
-        look_again: look_again.min(until_a_window_opens(window, now)),
+        record: correction(observed, &findings, &shape, now)
+            .or_else(|| requested(switchover, &findings).filter(|_| !disputed)),
+        step: lost
+            .or_else(|| findings.rollout.victim())
+            .filter(|_| !hands_off && !disputed && !switches),
+        findings,
+        look_again: look_again.min(until_a_window_opens(shape.window, now)),
     }
 }
 
-/// What the pods are to become. A newer agent is brought only where people have said when brokers may be
-/// restarted, and only once the StatefulSet has it.
-fn aim<'a>(
-    cluster: &'a ValidCluster,
+/// Whether it may be that several brokers hold the lock.
+fn is_disputed(observed: &Observed, findings: &Findings) -> bool {
+    let marked = observed.record.as_ref().is_some_and(|record| record.disputed.is_some());
+    marked || matches!(findings.split_brain, SplitBrain::Yes(_))
+}
+
+/// What the record should say otherwise.
+fn correction(
     observed: &Observed,
-    settings: &'a Settings,
-    template: &'a Template,
-    window: Window,
-) -> Aim<'a> {
-    let live = observed.child(Kind::StatefulSet, &cluster.name.main());
-    let installs = |set: &Value| {
-        set.pointer("/spec/template/spec/initContainers/0/image").and_then(Value::as_str)
-            == Some(&settings.agent_image)
-    };
-    let comes =
-        *template == Template::Fresh && window == Window::Open && live.is_some_and(installs);
-    let revision = match template {
-        Template::Fresh | Template::Kept(_) => cluster.revision.as_str(),
-        Template::Last { template, .. } => template::revision(template),
-    };
-    Aim { revision, agent: comes.then_some(settings.agent_image.as_str()), window }
+    findings: &Findings,
+    shape: &Shape,
+    now: Timestamp,
+) -> Option<RecordStep> {
+    record_step(observed, &findings.split_brain, &findings.group, now)
+        .or_else(|| hold(observed, &shape.size).filter(|_| !is_disputed(observed, findings)))
+        .filter(|_| !findings.hands_off)
 }
 
-fn rollout(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    group: &Group,
-    template: &Template,
-    aim: &Aim<'_>,
-    size: &Size,
-) -> Rollout {
-    if cluster.spec.hibernated {
-        return size.waits.clone().unwrap_or(Rollout::Done);
-    }
-    let next = match template {
-        Template::Kept(why) => return why.clone(),
-        Template::Fresh | Template::Last { .. } => rollout::next(cluster, observed, group, aim),
-    };
-    match (next, template, &size.waits) {
-        (Rollout::Done | Rollout::Scheduled(_), _, Some(waits)) => waits.clone(),
-        (Rollout::Done, Template::Last { halt, .. }, None) => halt.told(),
-        (next, _, _) => next,
-    }
-}
-
-/// A switchover of the operator's own that may not begin holds up what it is for.
-fn told(rollout: Rollout, switchover: &Switchover) -> Rollout {
-    let Switchover::Held(wish, why) = switchover else { return rollout };
-    let what = match wish.reason {
-        // Nothing waits for it: the drain goes on in its own way.
-        wish::Reason::People | wish::Reason::Cordon => return rollout,
-        wish::Reason::Fence => "a pod of spec.fencedPods is the master, and stays so",
-        wish::Reason::Scale => "the group is not made smaller, because its master would be removed",
-        wish::Reason::Update => "the last pod that is to be replaced is the master, and stays so",
-    };
-    match rollout {
-        Rollout::Replace(_) | Rollout::Stuck(_) => rollout,
-        Rollout::Done
-        | Rollout::SwitchOver(_)
-        | Rollout::Moving(_)
-        | Rollout::Waiting(_)
-        | Rollout::Scheduled(_)
-        | Rollout::Halted(_) => Rollout::Waiting(format!("{what}: {why}")),
-    }
+/// A request for a switchover, or its refusal. A refusal is written also when the operator is told to keep its
+/// hands off: it is the answer.
+fn requested(switchover: Switchover, findings: &Findings) -> Option<RecordStep> {
+    let Switchover::Write(request) = switchover else { return None };
+    let may = !findings.hands_off || request.refused.is_some();
+    (findings.foreign.is_empty() && may).then_some(RecordStep::Request(request))
 }
 
 /// Brokers that are to be kept down, if the record says otherwise.
@@ -278,13 +201,9 @@ fn until_a_window_opens(window: Window, now: Timestamp) -> Duration {
     Duration::try_from(opens.duration_since(now)).unwrap_or(SOON).max(SOON)
 }
 
-fn look_again(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    rollout: &Rollout,
-    group: &Group,
-) -> Duration {
-    let converged = match group {
+fn look_again(cluster: &ValidCluster, observed: &Observed, findings: &Findings) -> Duration {
+    let rollout = &findings.rollout;
+    let converged = match &findings.group {
         Group::Serving(master) => observed.record_leads_to(master),
         Group::Dead | Group::InTransit(_) => cluster.spec.hibernated,
     };
@@ -300,27 +219,6 @@ fn look_again(
         _ if cluster.spec.paused => NOW_AND_THEN,
         Rollout::Done | Rollout::Replace(_) | Rollout::SwitchOver(_) | Rollout::Moving(_) => SOON,
     }
-}
-
-/// The StatefulSet to apply.
-fn stateful_set(
-    cluster: &ValidCluster,
-    observed: &Observed,
-    settings: &Settings,
-    template: &Template,
-    replicas: i32,
-) -> Manifest {
-    let live = observed.child(Kind::StatefulSet, &cluster.name.main());
-    let (keep, halt) = match template {
-        Template::Fresh => (None, None),
-        Template::Kept(_) => (live.and_then(|live| live.pointer("/spec/template")), None),
-        Template::Last { template, halt } => (Some(template), Some(halt)),
-    };
-    let mut manifest = resources::stateful_set::build(cluster, settings, keep, replicas);
-    if let Some(halt) = halt {
-        manifest.annotate(labels::HALTED, &serde_json::json!(halt).to_string());
-    }
-    manifest
 }
 
 /// Role labels that are not as they should be. They are for people; traffic never depends on them.

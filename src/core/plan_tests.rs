@@ -2,9 +2,11 @@
 
 use proptest::prelude::*;
 
+use serde_json::Value;
+
 use super::*;
 use crate::{
-    api::v1alpha1::BrokerCluster,
+    api::{labels, v1alpha1::BrokerCluster},
     broker::report::{AgentState, Evidence, GreetingView, LockView},
     core::{
         changes::covers,
@@ -13,6 +15,7 @@ use crate::{
             standby, stopped,
         },
         observed::{ContainerView, PodView, ReportView},
+        template,
         validate::validate,
     },
 };

@@ -157,8 +157,8 @@ mod tests {
             let names = [field, field.split('.').next().unwrap()].map(|name| format!("`{name}`"));
             let last = field.rsplit('.').next().unwrap();
             let told = guide.lines().any(|row| {
-                let named = names.iter().any(|name| row.contains(name)) || row.contains(last);
-                row.starts_with('|') && named && row.contains(words)
+                let has_name = names.iter().any(|name| row.contains(name)) || row.contains(last);
+                row.starts_with('|') && has_name && row.contains(words)
             });
             assert!(
                 told,

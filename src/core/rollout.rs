@@ -63,6 +63,22 @@ pub enum Rollout {
     Halted(String),
 }
 
+impl Rollout {
+    /// The pod that is to be deleted now, if one is.
+    pub fn victim(&self) -> Option<Victim> {
+        match self {
+            Self::Replace(victim) => Some(victim.clone()),
+            Self::Done
+            | Self::SwitchOver(_)
+            | Self::Moving(_)
+            | Self::Waiting(_)
+            | Self::Scheduled(_)
+            | Self::Stuck(_)
+            | Self::Halted(_) => None,
+        }
+    }
+}
+
 /// A pod to be deleted, and only if it is still the same one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Victim {

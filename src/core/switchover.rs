@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    course::Course,
     lock::Group,
     observed::Observed,
     record::RecordView,
-    rollout::{Aim, Rollout, describe},
+    rollout::{Rollout, describe},
     validate::ValidCluster,
     wish::{self, Wish},
 };
@@ -112,11 +113,10 @@ pub fn judge(
     cluster: &ValidCluster,
     observed: &Observed,
     group: &Group,
-    rollout: &Rollout,
-    aim: &Aim<'_>,
+    course: &Course<'_>,
     now: Timestamp,
 ) -> Switchover {
-    let wish = wish::first(cluster, observed, group, rollout, aim);
+    let wish = wish::first(cluster, observed, group, course);
     let Some(record) = &observed.record else {
         return match wish {
             Some(_) => Switchover::Unknown("there is no promotion record".to_owned()),
@@ -128,7 +128,7 @@ pub fn judge(
         return follow(last, now);
     }
     let Some(wish) = wish else { return Switchover::None };
-    let to = may_begin(cluster, observed, group, rollout, &wish);
+    let to = may_begin(cluster, observed, group, &course.rollout, &wish);
     let people = wish.is_of_people();
     let spent = last.filter(|_| !people).and_then(|last| spent(last, record, &wish, now));
     let (to, refused) = match (to, spent) {

@@ -10,7 +10,7 @@ use crate::{
         observed::PodView,
         observed::ReportView,
         record::Target,
-        rollout::{Manner, Victim},
+        rollout::{Aim, Manner, Victim},
         validate::validate,
         windows::Window,
         wish::Reason,
@@ -82,7 +82,8 @@ fn waiting(name: &str) -> PodView {
 fn judged(cluster: &ValidCluster, observed: &Observed, rollout: &Rollout) -> Switchover {
     let group = lock::group(observed, &lock::judge(observed));
     let aim = Aim { revision: &cluster.revision, agent: None, window: Window::Always };
-    judge(cluster, observed, &group, rollout, &aim, at(NOW))
+    let course = Course { aim, rollout: rollout.clone() };
+    judge(cluster, observed, &group, &course, at(NOW))
 }
 
 /// The reason of the refusal; nothing if the master is asked.
@@ -266,7 +267,7 @@ fn the_operator_has_reasons_of_its_own() {
     };
     let plain = cluster("", "replicas: 3");
     let wish = |id: &str, to: Option<&str>| Some((id.to_owned(), to.map(str::to_owned)));
-    for (cluster, observed, wanted) in [
+    for (cluster, observed, wanted) in vec![
         (plain.clone(), two(), None),
         (plain.clone(), cordoned(&["orders-1"], two()), None),
         (plain.clone(), cordoned(&["orders-0"], two()), wish("cordon: on-orders-0", None)),

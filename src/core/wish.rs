@@ -3,9 +3,10 @@
 //! a smaller group would not have, one on a cordoned node, one that is the last to be replaced.
 
 use super::{
+    course::Course,
     lock::Group,
     observed::{Observed, PodView},
-    rollout::{Aim, Rollout},
+    rollout::Rollout,
     validate::ValidCluster,
 };
 
@@ -54,8 +55,7 @@ pub fn first(
     cluster: &ValidCluster,
     observed: &Observed,
     group: &Group,
-    rollout: &Rollout,
-    aim: &Aim<'_>,
+    course: &Course<'_>,
 ) -> Option<Wish> {
     let wish = |reason: Reason, id: String, accepts: &dyn Fn(&PodView) -> bool| Wish {
         id,
@@ -66,7 +66,7 @@ pub fn first(
     if let Some(id) = new_request(cluster, observed) {
         let to = named(&id);
         let accepts = |pod: &PodView| to.as_ref().is_none_or(|to| *to == pod.name);
-        return Some(Wish { to: to.clone(), ..wish(Reason::People, id.clone(), &accepts) });
+        return Some(Wish { to: to.clone(), ..wish(Reason::People, id, &accepts) });
     }
     let Group::Serving(master) = group else { return None };
     let pod = observed.pod(master)?;
@@ -82,7 +82,8 @@ pub fn first(
         let node = pod.node.as_deref().unwrap_or_default();
         let accepts = |pod: &PodView| !cordoned(pod) && stays(pod);
         Some(wish(Reason::Cordon, format!("cordon: {node}"), &accepts))
-    } else if matches!(rollout, Rollout::SwitchOver(_)) {
+    } else if matches!(course.rollout, Rollout::SwitchOver(_)) {
+        let aim = &course.aim;
         let id = format!("update: {} {}", aim.revision, aim.agent.unwrap_or_default());
         let accepts = |pod: &PodView| aim.is_met(pod) && stays(pod);
         Some(wish(Reason::Update, id.trim_end().to_owned(), &accepts))

@@ -207,7 +207,7 @@ async fn templates(
     Ok(try_join_all(gets).await?.into_iter().flatten().collect())
 }
 
-/// A ControllerRevision is a patch, which says of the template that it replaces what is there.
+/// A `ControllerRevision` is a patch, which says of the template that it replaces what is there.
 fn without_directive(mut template: Value) -> Value {
     if let Some(fields) = template.as_object_mut() {
         fields.remove("$patch");

@@ -187,8 +187,8 @@ impl Group {
                 {
                     Phase::Crashed
                 }
-                Phase::Starting | Phase::Waiting if self.is_held(store, &broker) => Phase::Held,
-                Phase::Held if !self.is_held(store, &broker) => Phase::Starting,
+                Phase::Starting | Phase::Waiting if is_held(store, &broker) => Phase::Held,
+                Phase::Held if !is_held(store, &broker) => Phase::Starting,
                 Phase::Starting => Phase::Waiting,
                 Phase::Waiting if free && self.lock.is_none() => {
                     self.lock = Some(broker.uid.clone());
@@ -226,16 +226,6 @@ impl Group {
             others().all(|other| (other.phase == Phase::Waiting) == (other.pod == *to))
         });
         waits && alone && !self.deaf && view.master_uid.as_ref() == Some(&broker.uid)
-    }
-
-    /// Whether the record keeps this broker down, or leaves the lock to another one.
-    fn is_held(&self, store: &Store, broker: &Broker) -> bool {
-        record_of(store, broker).is_some_and(|view| {
-            let asked = view.step_down.as_ref().filter(|asked| asked.asks(view.epoch));
-            let other =
-                asked.and_then(|asked| asked.to.as_ref()).is_some_and(|to| *to != broker.pod);
-            other || view.held.contains(&broker.pod)
-        })
     }
 
     /// What the master's agent does about the record.
@@ -367,6 +357,15 @@ fn record_path(broker: &Broker) -> String {
 
 fn record_of(store: &Store, broker: &Broker) -> Option<RecordView> {
     store.get(&record_path(broker)).map(|slice| RecordView::read(&slice))
+}
+
+/// Whether the record keeps this broker down, or leaves the lock to another one.
+fn is_held(store: &Store, broker: &Broker) -> bool {
+    record_of(store, broker).is_some_and(|view| {
+        let asked = view.step_down.as_ref().filter(|asked| asked.asks(view.epoch));
+        let other = asked.and_then(|asked| asked.to.as_ref()).is_some_and(|to| *to != broker.pod);
+        other || view.held.contains(&broker.pod)
+    })
 }
 
 /// The template as it is now, kept under a name of its content, as the `StatefulSet` controller does.

@@ -1,7 +1,7 @@
 //! Changes of the spec of a running group.
 
 use anyhow::{Result, ensure};
-use e2e::{Group, Lab, Server, Store, TestClient};
+use e2e::{Group, Lab, Server, Store, TestClient, group::LIMIT, wait};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -37,38 +37,47 @@ pub async fn edit(lab: &Lab, store: Store) -> Outcome {
     Ok(format!("one failover; {account}"))
 }
 
-/// A broken image is given up, and the pods go back to what the master runs; a broker that does not start
-/// is corrected before that. Neither touches the master. Then a change that works is made, and taken back.
+/// A broken image and a broker that does not start stop at the standby, are given up, and the pods go back to
+/// what the master runs, which is not touched. Then a change that works is made, and taken back.
 pub async fn bad_edit(lab: &Lab) -> Outcome {
     let group = Group::up(lab, "e2e-bad-edit").await?;
     let clients = TestClient::start_both(&group).await?;
     let (master, epoch) = group.await_master(0).await?;
-    let before = uid(&group, &master).await?;
+    let (standby, before) = (group.other(&master), uid(&group, &master).await?);
     let untouched = async || -> Result<()> {
         ensure!(uid(&group, &master).await? == before, "the master was touched");
         ensure!(group.record().await? == (Some(master.clone()), epoch), "the mastership moved");
         group.await_condition("Ready", "True", "").await.map(drop)
     };
-    group.edit(&json!({"broker": {"config": {"xml": "<noSuchElement/>"}}})).await?;
-    let message = group.await_condition("Progressing", "False", "RolloutStuck").await?;
-    ensure!(message.contains(&group.other(&master)), "{message}");
-    untouched().await?;
-    group.edit(&json!({"broker": {"config": {"xml": null}}})).await?;
-    group.await_complete().await?;
-
     group.edit(&json!({"broker": {"image": "localhost/no-such-image:1"}})).await?;
-    let message = group.await_condition("Progressing", "False", "RolloutHalted").await?;
-    ensure!(message.contains(&group.other(&master)), "{message}");
-    group.await_condition("StandbyReady", "True", "").await?;
+    let message = group.await_condition("Progressing", "False", "RolloutStuck").await?;
+    ensure!(message.contains(&standby), "{message}");
     untouched().await?;
+    for bad in
+        [json!({}), json!({"broker": {"image": null, "config": {"xml": "<noSuchElement/>"}}})]
+    {
+        group.edit(&bad).await?;
+        let message = group.await_condition("Progressing", "False", "RolloutHalted").await?;
+        ensure!(message.contains(&standby), "{message}");
+        group.await_condition("StandbyReady", "True", "").await?;
+        untouched().await?;
+    }
     // A lost pod comes back as the master is.
-    group.delete_pod(&group.other(&master), None).await?;
-    group.await_condition("StandbyReady", "False", "").await?;
-    group.await_condition("StandbyReady", "True", "").await?;
+    let lost = uid(&group, &standby).await?;
+    group.delete_pod(&standby, None).await?;
+    wait::until("the standby waits again", LIMIT, async || {
+        let now = group.pods().get_opt(&standby).await?.and_then(|pod| pod.metadata.uid);
+        let waits = group.report(&standby).await?.waits();
+        let so = waits && now.is_some_and(|now| now != lost);
+        Ok(if so { Ok(()) } else { Err("it does not".to_owned()) })
+    })
+    .await?;
     untouched().await?;
 
     for (round, heap) in ["40%", "50%"].into_iter().enumerate() {
-        group.edit(&json!({"broker": {"image": null, "java": {"heap": heap}}})).await?;
+        let good =
+            json!({"broker": {"image": null, "config": {"xml": null}, "java": {"heap": heap}}});
+        group.edit(&good).await?;
         group.await_complete().await?;
         let now = group.record().await?.1;
         ensure!(now == epoch + 1 + i64::try_from(round)?, "one failover each");
