@@ -131,25 +131,53 @@ impl Call {
             && (self.namespace.is_empty() || rest.rsplit('/').next() == Some(&self.namespace))
             && (self.group.is_empty() || rest.split('/').nth(2) == Some(&self.group))
             && terms(self.query.get("labelSelector"))
-                .all(|(key, value)| object["metadata"]["labels"][&key] == value)
-            && terms(self.query.get("fieldSelector")).all(|(key, value)| {
-                assert_eq!(key, "metadata.name", "this field selector is not modelled");
-                name == value
+                .all(|term| term.holds(object["metadata"]["labels"][&term.key].as_str()))
+            && terms(self.query.get("fieldSelector")).all(|term| {
+                assert_eq!(term.key, "metadata.name", "this field selector is not modelled");
+                term.holds(Some(name))
             })
     }
 }
 
-/// `a=b,c=d`
-fn terms(selector: Option<&String>) -> impl Iterator<Item = (String, String)> {
+/// What a selector asks of one value.
+struct Term {
+    key: String,
+    wants: Wants,
+}
+
+enum Wants {
+    Any,
+    Equal(String),
+    Another(String),
+}
+
+impl Term {
+    fn holds(&self, value: Option<&str>) -> bool {
+        match &self.wants {
+            Wants::Any => value.is_some(),
+            Wants::Equal(wanted) => value == Some(wanted),
+            Wants::Another(unwanted) => value != Some(unwanted),
+        }
+    }
+}
+
+/// `a=b,c!=d,e`
+fn terms(selector: Option<&String>) -> impl Iterator<Item = Term> {
     let terms =
         selector.map(String::as_str).unwrap_or_default().split(',').filter(|term| !term.is_empty());
     terms.map(|term| {
-        let (key, value) = term.split_once('=').expect("only equality is modelled");
-        assert!(
-            !key.ends_with('!') && !value.starts_with('='),
-            "only equality with one sign is modelled"
-        );
-        (key.to_owned(), value.to_owned())
+        let (key, wants) = match term.split_once('=') {
+            Some((key, value)) => {
+                assert!(!value.starts_with('='), "only equality with one sign is modelled");
+                key.strip_suffix('!').map_or_else(
+                    || (key, Wants::Equal(value.to_owned())),
+                    |key| (key, Wants::Another(value.to_owned())),
+                )
+            }
+            None => (term, Wants::Any),
+        };
+        assert!(!key.contains(['!', ' ', '(']), "{term} is not modelled");
+        Term { key: key.to_owned(), wants }
     })
 }
 
