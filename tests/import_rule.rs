@@ -192,7 +192,7 @@ fn nobody_imports_the_operator_the_agent_or_the_plugin() {
     }
 }
 
-/// So the operator's binary holds nothing of it.
+/// So link-time optimization leaves nothing of it in the operator's released binary.
 #[test]
 fn only_the_plugins_own_program_names_it() {
     let sources = sources();

@@ -89,7 +89,7 @@ async fn run(world: &World, line: &str) -> Outcome {
 /// A pass and a tick, again and again.
 async fn live(world: &World) {
     loop {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         if let Some(result) = world.pass().await {
             result.expect("a pass");
         }
