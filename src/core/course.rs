@@ -135,9 +135,16 @@ fn aim<'a>(
     Aim { revision, agent, window: shape.window }
 }
 
-/// A switchover of the operator's own that may not begin holds up what it is for.
+/// A switchover of the operator's own that may not begin holds up what it is for; and one that is under way is
+/// no reason to wait for anybody.
 pub fn held_up(rollout: Rollout, switchover: &Switchover) -> Rollout {
-    let Switchover::Held(wish, why) = switchover else { return rollout };
+    let (wish, why) = match (switchover, &rollout) {
+        (Switchover::UnderWay, Rollout::Waiting(_)) => {
+            return Rollout::Moving("the mastership is being handed over".to_owned());
+        }
+        (Switchover::Held(wish, why), _) => (wish, why),
+        _ => return rollout,
+    };
     let what = match wish.reason {
         // Nothing waits for it: the drain goes on in its own way.
         wish::Reason::People | wish::Reason::Cordon => return rollout,

@@ -141,12 +141,16 @@ impl Group {
         let Some(victim) = self.brokers.get(&text(pod, "/metadata/uid")) else { return Ok(()) };
         let others = || self.brokers.values().filter(|broker| broker.uid != victim.uid);
         let master = others().find(|broker| broker.phase == Phase::Master);
+        let clusters = store.list("brokerclusters");
+        let spec = clusters.first().map_or(&Value::Null, |(_, cluster)| &cluster["spec"]);
+        // Nobody counts on a pod whose broker people want down.
+        let fenced = |broker: &&Broker| {
+            spec["fencedPods"].as_array().is_some_and(|all| all.contains(&json!(broker.pod)))
+        };
         let idle = others()
+            .filter(|broker| !fenced(broker))
             .find(|broker| !matches!(broker.phase, Phase::Waiting | Phase::Held | Phase::Master));
-        let replicas = store
-            .list("brokerclusters")
-            .first()
-            .map_or(1, |(_, c)| c["spec"]["replicas"].as_u64().unwrap_or(1));
+        let replicas = spec["replicas"].as_u64().unwrap_or(1);
         let missing = usize::try_from(replicas).unwrap().saturating_sub(self.brokers.len());
         match victim.phase {
             Phase::Pending | Phase::Crashed | Phase::Held | Phase::Ending => Ok(()),
