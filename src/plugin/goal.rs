@@ -155,7 +155,7 @@ fn advice(reason: &str, name: &str) -> String {
         "OtherWork" => format!("Wait until {status} says that the update is over, then ask again"),
         "Paused" => format!("Say `kubectl tandem resume {name}`, then ask again"),
         "NoSuchPod" | "AlreadyMaster" => "Name another pod, or none".to_owned(),
-        "SeveralStandbys" => "Leave --to out".to_owned(),
+        "Hibernated" => format!("Say `kubectl tandem wake {name}`, then ask again"),
         "NotSteppedDown" => format!("See the master's log: `kubectl tandem logs {name} --master`"),
         _ => format!("{status} says more. Nothing will be carried out later: ask again"),
     }
@@ -227,6 +227,12 @@ fn restarted(seen: &Seen<'_>, old: &BTreeSet<String>) -> Progress {
             cluster.name().name,
             master(cluster)
         ));
+    }
+    // A window has to open, or people delete the pods: nothing that is waited for at a terminal.
+    if let Some(scheduled) =
+        cluster.condition("Progressing").filter(|it| it.reason == "RolloutScheduled")
+    {
+        return Progress::Done(format!("asked for, and to be done later: {}", scheduled.message));
     }
     let pods = if left == 1 { "pod is" } else { "pods are" };
     Progress::Going(format!("{left} {pods} to be restarted; {}", reason(cluster, "Progressing")))

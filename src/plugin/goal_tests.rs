@@ -136,7 +136,7 @@ fn every_refusal_says_what_to_do() {
         "Paused",
         "NoSuchPod",
         "AlreadyMaster",
-        "SeveralStandbys",
+        "Hibernated",
         "NotSteppedDown",
         "ReasonOfANewerOperator",
     ] {
@@ -191,6 +191,9 @@ fn a_restart_is_over_when_no_old_pod_is_left_and_the_group_is_whole() {
     ]});
     going(with_pods(&goal, degraded, &["c", "d"]));
     assert!(is_done(&with_pods(&goal, json!({}), &["c", "d"])));
+    let later =
+        json!({"/status/conditions": [condition("Progressing", "False", "RolloutScheduled")]});
+    assert!(is_done(&with_pods(&goal, later, &["a", "b"])));
 }
 
 #[test]
