@@ -59,10 +59,10 @@ fn happen(world: &World, event: &Event) {
     let pod = |ordinal: &u8| format!("orders-{ordinal}");
     match event {
         Event::Change(heap) => {
-            world.edit("/broker/java/heap", json!(format!("{}%", heap % 90 + 1)))
+            world.edit("/broker/java/heap", json!(format!("{}%", heap % 90 + 1)));
         }
         Event::BrokenImage => {
-            world.edit("/broker/image", json!("registry.example/no-such-image:1"))
+            world.edit("/broker/image", json!("registry.example/no-such-image:1"));
         }
         Event::Restart(id) => world.annotate(labels::RESTART, &id.to_string()),
         Event::Ask(id) => world.ask(&id.to_string()),
