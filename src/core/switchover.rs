@@ -82,11 +82,6 @@ impl StepDown {
         serde_json::from_str(text.as_str()?).ok()
     }
 
-    /// The last value of people's annotation that was dealt with.
-    pub fn answered(&self) -> Option<String> {
-        self.answered.clone()
-    }
-
     /// Whether it asks the master of this epoch to step down.
     pub fn asks(&self, epoch: u64) -> bool {
         self.refused.is_none() && self.epoch == epoch
@@ -142,7 +137,11 @@ pub fn judge(
         epoch: record.epoch,
         from: record.master.clone().unwrap_or_default(),
         to,
-        answered: if people { Some(wish.id.clone()) } else { last.and_then(StepDown::answered) },
+        answered: if people {
+            Some(wish.id.clone())
+        } else {
+            last.and_then(|last| last.answered.clone())
+        },
         id: wish.id,
         refused,
     })

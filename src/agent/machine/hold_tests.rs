@@ -194,15 +194,7 @@ proptest! {
     #[test]
     fn told_to_end_while_it_is_held_it_ends(kind in any_kind(), inputs in any_inputs()) {
         let state = run(after(kind, &inputs), &[HOLD, Input::Terminate]).0;
-        let rest = [
-            child(ChildEvent::Started),
-            passed(Deadline::StopGrace),
-            child(ChildEvent::Gone),
-            passed(Deadline::Release),
-            passed(Deadline::Record),
-            passed(Deadline::Exit),
-        ];
-        let end = rest.into_iter().fold(state, |state, input| step(state, input).0);
+        let end = at_its_end(state);
         prop_assert_eq!(end.name(), AgentState::Stopped);
     }
 }

@@ -642,6 +642,19 @@ impl Onlooker {
     }
 }
 
+/// Whatever came in between: the process ends, and the last deadlines pass.
+fn at_its_end(state: State) -> State {
+    let rest = [
+        child(ChildEvent::Started),
+        passed(Deadline::StopGrace),
+        child(ChildEvent::Gone),
+        passed(Deadline::Release),
+        passed(Deadline::Record),
+        passed(Deadline::Exit),
+    ];
+    rest.into_iter().fold(state, |state, input| step(state, input).0)
+}
+
 proptest! {
     #[test]
     fn promotion_needs_child_lock_and_greeting_since_the_child_s_start(kind in any_kind(), inputs in any_inputs()) {
@@ -773,16 +786,7 @@ proptest! {
             prop_assert!(!acts.contains(&Act::Start));
             state = next;
         }
-        // Whatever comes in between: the process ends, and the last deadlines pass.
-        let rest = [
-            child(ChildEvent::Started),
-            passed(Deadline::StopGrace),
-            child(ChildEvent::Gone),
-            passed(Deadline::Release),
-            passed(Deadline::Record),
-            passed(Deadline::Exit),
-        ];
-        let end = rest.into_iter().fold(state, |state, input| step(state, input).0);
+        let end = at_its_end(state);
         prop_assert_eq!(end.name(), AgentState::Stopped);
         prop_assert_eq!(end.child(), Child::Absent);
     }
