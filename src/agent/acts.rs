@@ -23,6 +23,11 @@ use crate::telemetry::metrics::{ExitLabels, ReasonLabel};
 
 /// A broker that was said to hold the lock is taken to hold it for so long while its agent is silent.
 const CLAIMS_LAST: Duration = Duration::from_secs(10);
+/// A master steps down no sooner than this after it saw the request: its clients are served meanwhile. A
+/// request is a change of the EndpointSlice, which kube-proxy follows as any other (1.34 compares whole
+/// objects), and it follows no two changes within a second (`minSyncPeriod`). The successor's promotion
+/// would have to wait.
+const NODES_FOLLOW: Duration = Duration::from_millis(600);
 /// The pause before other pods are asked again whether a master may step down.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -148,6 +153,8 @@ impl Agent {
                 self.broker = None;
                 self.next_life(None);
                 self.feed(Input::Child(ChildEvent::Gone));
+                // A successor that was seen while this broker still took itself for the master.
+                self.on_record();
             }
             ChildNews::Stuck => self.view.problem(
                 Source::Child,
@@ -249,6 +256,7 @@ impl Agent {
         let (generation, events) = (self.generation(), self.around.events.clone());
         let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
         self.tasks.spawn(async move {
+            sleep(NODES_FOLLOW).await;
             loop {
                 let may = peers::let_step_down(&api, &author, to.as_deref()).await;
                 if may && events.send(Event::StepDown { generation }).await.is_err() {
@@ -295,7 +303,13 @@ impl Agent {
                 self.crashed = reason == ExitReason::LockLost
                     && self.broker.as_ref().is_some_and(Broker::is_ending);
                 self.signal(Signal::SIGKILL);
-                tracing::error!("the broker is killed: {reason:?}");
+                if reason == ExitReason::SwitchedOver {
+                    tracing::info!(
+                        "the broker is killed: its stop takes too long for a switchover"
+                    );
+                } else {
+                    tracing::error!("the broker is killed: {reason:?}");
+                }
             }
             Act::Promote => self.promote(),
             Act::EmptyRecord => {

@@ -75,6 +75,8 @@ impl Timing {
             Deadline::Take => self.hang + self.poll + self.keep_alive,
             Deadline::Hang => self.hang,
             Deadline::Yield => Duration::from_secs(10),
+            Deadline::MakeWay => Duration::from_millis(300),
+            Deadline::Reconnect => Duration::from_secs(1),
             Deadline::Health => Duration::from_mins(10),
             Deadline::StopGrace => self.stop_grace,
             Deadline::Prepare

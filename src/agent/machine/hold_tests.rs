@@ -13,11 +13,12 @@ fn held(kind: LockKind) -> (State, Vec<Act>) {
 }
 
 /// All that any start waits for, one after the other.
-const SETTLED: [Input; 9] = [
+const SETTLED: [Input; 10] = [
     Input::LockFile(FileView::Same),
     Input::DeadlinePassed(Deadline::LockFile),
     Input::LockFile(FileView::Same),
     Input::DeadlinePassed(Deadline::Handover),
+    Input::DeadlinePassed(Deadline::Yield),
     Input::DeadlinePassed(Deadline::Backoff(1)),
     Input::DeadlinePassed(Deadline::Release),
     Input::DeadlinePassed(Deadline::Claims),
@@ -71,7 +72,7 @@ for_each_kind! {
         let (state, acts) = run(master(kind), &[HOLD, Input::StepDown, child(ChildEvent::Gone)]);
         assert_eq!(kills(&acts), []);
         assert_eq!(state.name(), AgentState::Held);
-        let rest = [OTHER, Input::Record(RecordView::Newer), passed(Deadline::Yield)];
+        let rest = TAKEN_OVER;
         let (state, acts) = run(state, &rest);
         assert!(!acts.contains(&Act::Start));
         let (_, acts) = run(state, &[&[LET_GO][..], &SETTLED[..3]].concat());

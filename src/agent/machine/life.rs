@@ -64,7 +64,7 @@ fn gone(state: &mut State, acts: &mut Vec<Act>) {
     if backing_off {
         acts.push(Act::Arm(Deadline::Backoff(state.failures)));
     }
-    // One that made way waits for the other one's promotion before it starts again.
+    // One that made way leaves the other one more time to take over.
     let handover = if why == Why::Yielded { Deadline::Yield } else { Deadline::Handover };
     acts.extend([Act::Arm(handover), Act::AskPeers]);
     if failed {
@@ -135,7 +135,9 @@ fn stop(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
     let stops = matches!(state.phase, Phase::SteppingDown { .. });
     let reason = if stops { state.exit_reason() } else { reason };
     disarm_service(acts);
-    acts.extend([Act::Stop, Act::Arm(Deadline::StopGrace)]);
+    let makes_way = reason == ExitReason::SwitchedOver && !state.terminating;
+    let grace = if makes_way { Deadline::MakeWay } else { Deadline::StopGrace };
+    acts.extend([Act::Stop, Act::Arm(grace)]);
     state.phase = Phase::SteppingDown { held, reason };
 }
 

@@ -1,6 +1,7 @@
 //! What views of the lock mean for the broker.
 
-use super::state::{ClaimGate, FreeLock, HandoverGate, Phase, State, Why};
+use super::state::{FreeLock, Phase, State};
+use super::wait;
 use super::words::{Act, Child, Deadline, LockKind, LogSign, Side};
 use crate::broker::report::{ExitReason, LockView};
 
@@ -21,13 +22,7 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
             }
         }
         LockView::Other => {
-            if let Phase::Waiting(waiting) = &mut state.phase {
-                // Who made way waits for the other one's promotion: a start would take its processor.
-                if waiting.why != Why::Yielded {
-                    waiting.handover = HandoverGate::Open;
-                }
-                waiting.claims = ClaimGate::Open;
-            }
+            wait::on_other_holder(state, acts);
             if let Phase::Standby(free @ (FreeLock::Seen | FreeLock::Overdue)) = &mut state.phase {
                 *free = FreeLock::No;
                 acts.push(Act::Disarm(Deadline::Take));
@@ -40,6 +35,7 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
         // A broker that stops lets go of its lock when its store is closed.
         LockView::Free if matches!(state.phase, Phase::SteppingDown { .. }) => {}
         LockView::Free => {
+            wait::on_free_lock(state);
             on_free_lock(state, acts);
             lose_lock_if_held(state, acts);
         }
@@ -162,7 +158,13 @@ pub(super) fn disarm_life(state: &State, acts: &mut Vec<Act>) {
 
 /// Forgets what is no longer expected of a child that is to end.
 pub(super) fn disarm_service(acts: &mut Vec<Act>) {
-    let service =
-        [Deadline::Settle, Deadline::Take, Deadline::Hang, Deadline::Health, Deadline::StopGrace];
+    let service = [
+        Deadline::Settle,
+        Deadline::Take,
+        Deadline::Hang,
+        Deadline::Health,
+        Deadline::StopGrace,
+        Deadline::MakeWay,
+    ];
     acts.extend(service.map(Act::Disarm));
 }

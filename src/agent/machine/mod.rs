@@ -20,6 +20,9 @@
 //!   - leases: the release of the broker before is over, or 2 s have passed;
 //!   - after any end of a broker: another holder is seen, or `poll + keep-alive + 1 s` have passed,
 //!     or the pod is proven to be alone. It must not race the standby for the lock or the CPU;
+//!   - after a master's end, when another holder was seen: that one's promotion was seen and 1 s has passed,
+//!     or the lock is free again, or 10 s have passed. Two pods may share a node, and a JVM that starts takes
+//!     the processors from the one that takes over, and from the clients that come back;
 //!   - after the second end in a row: the back-off has passed;
 //!   - files, leases: after a lost lock and after a split brain, another holder is seen, or the other
 //!     pods' agents say that their brokers hold nothing (one that does not answer does not count,
@@ -43,7 +46,10 @@
 //!     together: nobody else would end a frozen standby, and without it nobody takes over;
 //!   - the record says that several brokers hold the lock, this child among them, and that it is the one
 //!     to yield; or that it stays, and within 2 s no look has found the lock its own;
-//!   - a polite stop lasted longer than its grace.
+//!   - a polite stop lasted longer than its grace. A master that makes way has 300 ms: a polite stop saves
+//!     its successor the replay of the journal's end, which takes less than a second, but it stops one
+//!     connection after the other, and waits up to 1 s for each whose client has just sent something
+//!     (`TcpTransport.stop`, 6.3.1).
 //!
 //!   Never for slowness before the first greeting, and never because one probe gave no answer:
 //!   `Unknown` and a refused preparation start, stop and kill nothing.
@@ -52,8 +58,8 @@
 //! * **Promote**: the child runs, the lock is its, and it greets; all three seen since its start.
 //!   Again whenever the record is seen not to name it while all three still hold.
 //! * **Stop**, besides the pod's end: somebody asks for a switchover, the child is the proven and recorded
-//!   master, and another pod has just said that its broker waits for the lock. It is started again when
-//!   another one is promoted, or 10 s after its end, or when there is no other pod.
+//!   master, and another pod has just said that its broker waits for the lock. It is started again as any
+//!   former master, but not before 10 s after its end if nobody takes the lock, unless there is no other pod.
 //! * **Stop**, to keep a broker down: it is to be kept down, it starts or waits, and the last answered look
 //!   since its start says that another one holds the lock. Never one that holds the lock (it promotes, is
 //!   master, or steps down), nor one that may hold or get it (the lock was not seen, is free, or the last
@@ -81,9 +87,7 @@ mod wait;
 mod words;
 
 pub use state::State;
-use state::{
-    ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving, Waiting, Why,
-};
+use state::{ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
     Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
     PreparationView, RecordView, Side,
@@ -164,10 +168,8 @@ fn kill_if_hung(state: &mut State, acts: &mut Vec<Act>) {
 fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
     state.recorded = view == RecordView::Ours;
     if view == RecordView::Newer && !matches!(state.phase, Phase::Master(_)) {
-        state.claimed = false;
-        if let Phase::Waiting(waiting @ Waiting { why: Why::Yielded, .. }) = &mut state.phase {
-            waiting.handover = HandoverGate::Open;
-        }
+        let led = std::mem::take(&mut state.claimed);
+        wait::on_successor(state, led, acts);
         if matches!(state.phase, Phase::Ending { .. }) {
             acts.extend([Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
         }
@@ -198,7 +200,9 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         (Deadline::LockFile, Phase::Waiting(waiting)) if waiting.file == FileGate::Settling => {
             waiting.file = FileGate::Settled;
         }
-        (Deadline::Handover | Deadline::Yield, Phase::Waiting(waiting)) => {
+        (Deadline::Handover, Phase::Waiting(waiting))
+            if waiting.handover == HandoverGate::Taken => {}
+        (Deadline::Handover | Deadline::Yield | Deadline::Reconnect, Phase::Waiting(waiting)) => {
             waiting.handover = HandoverGate::Open;
         }
         (Deadline::Backoff(_), Phase::Waiting(waiting)) => waiting.backing_off = false,
@@ -215,7 +219,10 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
             kill_if_hung(state, acts);
         }
         (Deadline::Health, Phase::Standby(_) | Phase::Master(_)) => state.failures = 0,
-        (Deadline::StopGrace, Phase::SteppingDown { .. }) if state.child == Child::Running => {
+        (Deadline::StopGrace, Phase::SteppingDown { .. })
+        | (Deadline::MakeWay, Phase::SteppingDown { reason: ExitReason::SwitchedOver, .. })
+            if state.child == Child::Running =>
+        {
             lock::kill(state, state.exit_reason(), acts);
         }
         (Deadline::Proof, _) => lock::on_proof_deadline(state, acts),

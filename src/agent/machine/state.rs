@@ -87,10 +87,14 @@ pub(super) enum FileGate {
     Settled,
 }
 
+/// Whether another broker had its chance to take over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum HandoverGate {
     Open,
     Shut,
+    /// Another one has the lock of this former master, or was promoted: its start and its clients come
+    /// first.
+    Taken,
 }
 
 /// Whether other pods' brokers were found to hold no lock that this node does not see.

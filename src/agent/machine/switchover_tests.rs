@@ -11,16 +11,15 @@ fn yielded(kind: LockKind) -> (State, Vec<Act>) {
 for_each_kind! {
     fn a_recorded_master_makes_way_politely_and_without_a_pause_for_its_end(kind) {
         let (state, acts) = yielded(kind);
-        assert!(acts.contains(&Act::Stop) && acts.contains(&Act::Arm(Deadline::StopGrace)));
+        assert!(acts.contains(&Act::Stop) && acts.contains(&Act::Arm(Deadline::MakeWay)));
         assert!(acts.contains(&Act::Arm(Deadline::Yield)) && acts.contains(&Act::AskPeers));
         assert!(!acts.iter().any(|act| matches!(act, Act::Arm(Deadline::Backoff(_)) | Act::Kill(_))));
         assert!(!acts.contains(&Act::Start));
         assert_eq!(state.name(), AgentState::SteppingDown);
     }
 
-    fn it_starts_again_when_another_one_has_the_lock_or_nobody_wants_it(kind) {
-        let promoted = Input::Record(RecordView::Newer);
-        for input in [promoted, passed(Deadline::Yield), Input::Peers(Peers::Alone)] {
+    fn it_starts_again_when_nobody_wants_the_lock(kind) {
+        for input in [passed(Deadline::Yield), Input::Peers(Peers::Alone)] {
             let (state, acts) = run(yielded(kind).0, &[FREE, input]);
             assert!(acts.contains(&Act::Start), "{input:?}");
             assert!(acts.contains(&Act::Disarm(Deadline::Yield)), "{input:?}");
@@ -46,7 +45,7 @@ for_each_kind! {
     fn one_that_outlasts_its_grace_or_sees_its_successor_is_killed_for_that(kind) {
         let stopping = one(master(kind), Input::StepDown).0;
         assert_eq!(kills(&one(stopping.clone(), FREE).1), []);
-        for input in [OTHER, passed(Deadline::StopGrace)] {
+        for input in [OTHER, passed(Deadline::MakeWay)] {
             let (state, acts) = one(stopping.clone(), input);
             assert_eq!(kills(&acts), [ExitReason::SwitchedOver]);
             let (state, acts) = run(state, &[child(ChildEvent::Gone)]);

@@ -91,6 +91,9 @@ fn fresh(kind: LockKind) -> State {
     if kind == LockKind::File { run(state, &[READY]).0 } else { state }
 }
 
+/// A former master's successor is promoted, and clients have gone over to it.
+const TAKEN_OVER: [Input; 3] =
+    [OTHER, Input::Record(RecordView::Newer), Input::DeadlinePassed(Deadline::Reconnect)];
 const SAME: Input = Input::LockFile(FileView::Same);
 /// What lets a fresh agent start its broker: a store that stays empty.
 const EMPTY: [Input; 3] = [
@@ -178,7 +181,7 @@ mod start {
     #[test]
     fn after_a_lost_lock_the_lock_file_must_be_stable_again() {
         let fenced = ended(one(master(LockKind::File), Input::LockChanged).0);
-        let (state, acts) = run(fenced, &[OTHER, passed(Deadline::Handover)]);
+        let (state, acts) = run(fenced, &TAKEN_OVER);
         assert!(!acts.contains(&Act::Start));
         assert_eq!(state.name(), AgentState::Fenced);
         let same = Input::LockFile(FileView::Same);
@@ -192,12 +195,43 @@ mod start {
             assert!(acts.contains(&Act::Start));
         }
 
-        fn with_peers_a_crashed_broker_restarts_after_another_holder_is_seen(kind) {
+        fn with_peers_a_crashed_standby_restarts_after_another_holder_is_seen(kind) {
             for peers in [Peers::Others, Peers::Unknown] {
-                let (state, acts) = run(ended(master(kind)), &[Input::Peers(peers), FREE]);
+                let (state, acts) = run(ended(standby(kind)), &[Input::Peers(peers), FREE]);
                 assert!(!acts.contains(&Act::Start), "{peers:?}");
                 assert!(one(state, OTHER).1.contains(&Act::Start), "{peers:?}");
             }
+        }
+
+        fn a_former_master_restarts_when_clients_have_gone_over_to_the_next_one(kind) {
+            let yielded = run(master(kind), &[Input::StepDown]).0;
+            for state in [master(kind), yielded] {
+                let (state, acts) = run(ended(state), &[FREE, OTHER, OTHER, passed(Deadline::Handover)]);
+                assert!(acts.contains(&Act::Arm(Deadline::Yield)) && !acts.contains(&Act::Start));
+                let (state, acts) = one(state, Input::Record(RecordView::Newer));
+                assert_eq!(acts, [Act::Arm(Deadline::Reconnect)]);
+                assert_eq!(one(state.clone(), Input::Record(RecordView::Newer)).1, [], "not again");
+                assert!(one(state, passed(Deadline::Reconnect)).1.contains(&Act::Start));
+            }
+        }
+
+        fn a_successor_that_is_never_promoted_is_not_waited_for_for_ever(kind) {
+            for input in [FREE, passed(Deadline::Yield)] {
+                let (state, acts) = run(ended(master(kind)), &[OTHER]);
+                assert!(!acts.contains(&Act::Start));
+                let (state, acts) = one(state, input);
+                assert!(acts.contains(&Act::Start), "{input:?}");
+                let over = [Deadline::Handover, Deadline::Yield, Deadline::Reconnect];
+                assert!(over.into_iter().all(|over| acts.contains(&Act::Disarm(over))));
+                assert_eq!(state.name(), AgentState::Starting);
+            }
+        }
+
+        /// Its watch may tell before its looks at the lock do.
+        fn a_successor_is_waited_for_also_when_its_promotion_is_seen_first(kind) {
+            let (state, acts) = run(ended(master(kind)), &[Input::Record(RecordView::Newer), OTHER]);
+            assert!(acts.contains(&Act::Arm(Deadline::Reconnect)) && !acts.contains(&Act::Start));
+            assert!(one(state, passed(Deadline::Reconnect)).1.contains(&Act::Start));
         }
 
         fn with_peers_that_do_not_take_over_it_restarts_after_a_while(kind) {
@@ -214,7 +248,8 @@ mod start {
         }
 
         fn ten_healthy_minutes_make_an_end_the_first_again(kind) {
-            let again = run(ended(master(kind)), &[OTHER, child(ChildEvent::Started)]).0;
+            let again = run(ended(master(kind)), &TAKEN_OVER).0;
+            let again = run(again, &[child(ChildEvent::Started)]).0;
             let healthy = run(again, &[OTHER, Input::Log(LogSign::Waits), passed(Deadline::Health)]).0;
             let (_, acts) = run(healthy, &[child(ChildEvent::Gone), OTHER]);
             assert!(acts.contains(&Act::Start));
@@ -545,6 +580,8 @@ fn any_deadline() -> impl Strategy<Value = Deadline> {
         Just(Deadline::Claims),
         Just(Deadline::Doubt),
         Just(Deadline::Yield),
+        Just(Deadline::MakeWay),
+        Just(Deadline::Reconnect),
     ]
 }
 
@@ -647,6 +684,7 @@ fn at_its_end(state: State) -> State {
     let rest = [
         child(ChildEvent::Started),
         passed(Deadline::StopGrace),
+        passed(Deadline::MakeWay),
         child(ChildEvent::Gone),
         passed(Deadline::Release),
         passed(Deadline::Record),
@@ -844,6 +882,7 @@ proptest! {
                 passed(Deadline::LockFile),
                 same,
                 passed(Deadline::Handover),
+                passed(Deadline::Yield),
                 passed(Deadline::Backoff(1)),
                 passed(Deadline::Release),
                 passed(Deadline::Claims),

@@ -65,6 +65,40 @@ pub(super) fn on_hold(state: &mut State, hold: bool) {
     }
 }
 
+/// Another broker holds the lock. If it takes over from this one, its start comes first.
+pub(super) fn on_other_holder(state: &mut State, acts: &mut Vec<Act>) {
+    let Phase::Waiting(waiting) = &mut state.phase else { return };
+    waiting.claims = ClaimGate::Open;
+    match waiting.handover {
+        HandoverGate::Shut if state.claimed => {
+            waiting.handover = HandoverGate::Taken;
+            acts.push(Act::Arm(Deadline::Yield));
+        }
+        HandoverGate::Shut => waiting.handover = HandoverGate::Open,
+        HandoverGate::Open | HandoverGate::Taken => {}
+    }
+}
+
+/// Who took over has let go of the lock again.
+pub(super) fn on_free_lock(state: &mut State) {
+    if let Phase::Waiting(waiting) = &mut state.phase
+        && waiting.handover == HandoverGate::Taken
+    {
+        waiting.handover = HandoverGate::Open;
+    }
+}
+
+/// Another one was promoted. If this broker `led` before it, clients go over to that one now.
+pub(super) fn on_successor(state: &mut State, led: bool, acts: &mut Vec<Act>) {
+    if let Phase::Waiting(waiting) = &mut state.phase
+        && waiting.handover != HandoverGate::Open
+        && led
+    {
+        waiting.handover = HandoverGate::Taken;
+        acts.push(Act::Arm(Deadline::Reconnect));
+    }
+}
+
 /// Prepares the start, or starts, once everything before it is settled.
 pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
     let free = state.child == Child::Absent && !state.releasing;
@@ -92,7 +126,8 @@ pub(super) fn go_on_if_settled(state: &mut State, acts: &mut Vec<Act>) {
         }
         Preparation::Asked | Preparation::Refused => {}
         Preparation::Done => {
-            acts.extend([Deadline::Handover, Deadline::Yield].map(Act::Disarm));
+            let over = [Deadline::Handover, Deadline::Yield, Deadline::Reconnect];
+            acts.extend(over.map(Act::Disarm));
             acts.push(Act::Start);
             acts.push(Act::Arm(Deadline::Settle));
             state.phase = Phase::Starting { tries: false };

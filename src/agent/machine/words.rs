@@ -167,6 +167,8 @@ pub enum Deadline {
     Health,
     /// The grace of a polite stop.
     StopGrace,
+    /// 300 ms: the grace of a polite stop by which a master makes way.
+    MakeWay,
     /// 2 s after the child's end: a standby has written the record by then.
     Record,
     /// 1.2 s after a newer epoch was seen: nodes have followed the record by then. kube-proxy takes up
@@ -181,8 +183,11 @@ pub enum Deadline {
     /// 2 s after the record said that several brokers hold the lock: a fresh look has found it ours by
     /// then, or it is not proven.
     Doubt,
-    /// 10 s after a child's end that was to hand the mastership over: nobody has taken it.
+    /// 10 s after a child's end that was to hand the mastership over: nobody has taken it. 10 s after
+    /// another one took a former master's lock: its promotion takes long.
     Yield,
+    /// 1 s after another one's promotion was seen: clients have gone over to it.
+    Reconnect,
     /// 2 s after the child's end: neither start nor exit waits any longer for the lease's release. It
     /// runs out by itself.
     Release,

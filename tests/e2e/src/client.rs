@@ -44,6 +44,15 @@ pub struct TestClient {
     base: String,
 }
 
+/// Between two acknowledged sends, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The last acknowledgement before it.
+    pub from: i64,
+    /// The first one after it.
+    pub to: i64,
+}
+
 /// The account of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -174,10 +183,23 @@ impl TestClient {
         later_millis: i64,
         limit: Duration,
     ) -> Result<i64> {
+        Ok(self.silence(fault_millis, later_millis, limit).await?.to - fault_millis)
+    }
+
+    /// The longest silence since a fault, told once sends go on after the later moment.
+    ///
+    /// # Errors
+    /// When no send was acknowledged in time.
+    pub async fn silence(
+        &self,
+        fault_millis: i64,
+        later_millis: i64,
+        limit: Duration,
+    ) -> Result<Silence> {
         wait::until(&format!("{} sends again", self.name), limit, async || {
             let url = format!("{}/acks?since={}", self.base, fault_millis - 500);
             let acks = http::json(Method::GET, &url, Duration::from_secs(5)).await?;
-            Ok(outage(&acks, fault_millis, later_millis)
+            Ok(silence(&acks, fault_millis, later_millis)
                 .ok_or_else(|| "no acknowledged send since the fault".to_owned()))
         })
         .await
@@ -252,19 +274,18 @@ impl TestClient {
     }
 }
 
-/// The end of the longest silence that began around the fault or after it, relative to the fault,
-/// once sends go on after `later`.
-fn outage(acks: &Value, fault: i64, later: i64) -> Option<i64> {
+/// The longest silence that ended after the fault, once sends go on after `later`.
+fn silence(acks: &Value, fault: i64, later: i64) -> Option<Silence> {
     let times: Vec<i64> = acks.as_array()?.iter().filter_map(|ack| ack["ack"].as_i64()).collect();
     let settled = times.iter().filter(|time| **time > later).count() > 10;
-    let (_, end) = times
+    let longest = times
         .windows(2)
         .filter_map(|pair| match pair {
-            [from, to] if *to >= fault => Some((to - from, *to)),
+            [from, to] if *to >= fault => Some(Silence { from: *from, to: *to }),
             _ => None,
         })
-        .max()?;
-    settled.then_some(end - fault)
+        .max_by_key(|silence| silence.to - silence.from)?;
+    settled.then_some(longest)
 }
 
 fn pod(group: &Group<'_>, name: &str, url: &str, node: Option<&str>) -> Value {
@@ -302,22 +323,22 @@ mod tests {
     }
 
     #[test]
-    fn the_outage_ends_with_the_longest_silence_after_the_fault() {
+    fn an_outage_is_the_longest_silence_after_the_fault() {
         let mut times = vec![980, 1000, 1005, 1900];
         times.extend((1..20).map(|n| 1900 + n * 20));
-        assert_eq!(outage(&acks(&times), 1001, 1001), Some(899));
+        assert_eq!(silence(&acks(&times), 1001, 1001), Some(Silence { from: 1005, to: 1900 }));
     }
 
     #[test]
     fn a_polite_master_s_last_acknowledgements_do_not_end_the_outage() {
         let mut times: Vec<i64> = (0..30).map(|n| 900 + n * 20).collect();
-        assert_eq!(outage(&acks(&times), 1001, 2400), None);
+        assert_eq!(silence(&acks(&times), 1001, 2400), None);
         times.extend((0..20).map(|n| 2500 + n * 20));
-        assert_eq!(outage(&acks(&times), 1001, 2400), Some(1499));
+        assert_eq!(silence(&acks(&times), 1001, 2400), Some(Silence { from: 1480, to: 2500 }));
     }
 
     #[test]
     fn there_is_no_outage_to_tell_before_sends_go_on() {
-        assert_eq!(outage(&acks(&[980, 1000, 1005]), 1001, 1001), None);
+        assert_eq!(silence(&acks(&[980, 1000, 1005]), 1001, 1001), None);
     }
 }

@@ -272,7 +272,9 @@ impl World {
             // A broker that stops, and is not held up, does so in time.
             // A broker that can take a free lock does so in time.
             Deadline::Take => pod.late || pod.broker_is_frozen() || self.store.in_flight.is_some(),
-            Deadline::StopGrace => pod.late || pod.broker_is_frozen() || !pod.storage,
+            Deadline::StopGrace | Deadline::MakeWay => {
+                pod.late || pod.broker_is_frozen() || !pod.storage
+            }
             _ => true,
         }
     }

@@ -261,6 +261,8 @@ fn rank(deadline: Deadline) -> u8 {
         Deadline::Claims => 14,
         Deadline::Doubt => 15,
         Deadline::Yield => 16,
+        Deadline::MakeWay => 17,
+        Deadline::Reconnect => 18,
     }
 }
 

@@ -62,7 +62,7 @@ pub fn failover(runs: &[Run]) -> String {
          <title>Failover times</title>\n<style>\n{STYLE}</style>\n\
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
          <text class=\"ink title\" x=\"16\" y=\"26\">How long clients are cut off</text>\n\
-         <text class=\"faint\" x=\"16\" y=\"46\">from the fault to the first acknowledged send; \
+         <text class=\"faint\" x=\"16\" y=\"46\">from the fault (or the old master's last one) to the first acknowledged send; \
          a dot is one fault, the bar the median; logarithmic</text>\n"
     );
     svg += &grid(&scale, TOP + rows);

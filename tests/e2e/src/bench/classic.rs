@@ -6,14 +6,17 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tandem::broker::report::PromotionReport;
+use tandem::{api::labels, broker::report::PromotionReport};
 use tokio::time::sleep;
 
 use super::{
     Counts, FORGET_ADDRESSES, LIMIT, clear, figures::Fault, note, prober::Prober, service_address,
     settle,
 };
-use crate::{Group, Lab, Product, Server, Store, TestClient, bench::figures::Series, wait};
+use crate::{
+    Group, Lab, Product, Server, Store, TestClient, bench::figures::Series, client::Silence,
+    group::now_millis, wait,
+};
 
 /// The group's name in the results: messages and lock on a volume.
 pub const FILE: &str = "classic-file";
@@ -33,11 +36,12 @@ fn store(name: &str) -> Store {
 }
 
 /// What is done to a master.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Kill,
     Stop,
     Delete,
+    Switchover,
 }
 
 impl Kind {
@@ -46,6 +50,7 @@ impl Kind {
             Self::Kill => "sigkill",
             Self::Stop => "sigstop",
             Self::Delete => "pod-delete",
+            Self::Switchover => "switchover",
         }
     }
 
@@ -55,6 +60,11 @@ impl Kind {
             Self::Kill => group.signal_broker(pod, Signal::SIGKILL).await,
             Self::Stop => group.signal_broker(pod, Signal::SIGSTOP).await,
             Self::Delete => group.delete_pod(pod, None).await,
+            Self::Switchover => {
+                let at = now_millis();
+                group.annotate(labels::SWITCHOVER, &format!("bench {at}")).await?;
+                Ok(at)
+            }
         }
     }
 }
@@ -70,8 +80,12 @@ pub async fn measure(lab: &Lab, name: &'static str, counts: Counts) -> Result<Ve
     let service = service_address(&group).await?;
     let mut accounts = Vec::new();
     let mut all = Vec::new();
-    let faults =
-        [(Kind::Kill, counts.kills), (Kind::Delete, counts.deletions), (Kind::Stop, counts.stops)];
+    let faults = [
+        (Kind::Kill, counts.kills),
+        (Kind::Switchover, counts.switchovers),
+        (Kind::Delete, counts.deletions),
+        (Kind::Stop, counts.stops),
+    ];
     for (kind, times) in faults.into_iter().filter(|(_, times)| *times > 0) {
         let mut series = Series::new(name, kind.name());
         for number in 1..=times {
@@ -79,7 +93,7 @@ pub async fn measure(lab: &Lab, name: &'static str, counts: Counts) -> Result<Ve
             note(&format!("{name} {} {number}/{times}: {}", kind.name(), fault.line()));
             series.faults.push(fault);
             group.await_complete().await?;
-            if matches!(kind, Kind::Delete) {
+            if kind == Kind::Delete {
                 sleep(FORGET_ADDRESSES).await;
             }
         }
@@ -94,7 +108,9 @@ pub async fn measure(lab: &Lab, name: &'static str, counts: Counts) -> Result<Ve
 async fn prepare<'a>(lab: &'a Lab, name: &str) -> Result<Group<'a>> {
     let namespace = format!("bench-{name}");
     let group = Group::prepare_on(lab, &namespace, store(name), Server::Own).await?;
-    group.apply(&json!({})).await?;
+    let hack: Vec<String> =
+        std::env::var("HACK").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    group.apply(&json!({"broker": {"java": {"options": hack}}})).await?;
     group.await_complete().await?;
     Ok(group)
 }
@@ -110,25 +126,31 @@ async fn one(
         client.await_flow().await?;
     }
     let (master, epoch) = group.await_master(0).await?;
-    let at = kind.place(group, &master).await?;
+    let placed = kind.place(group, &master).await?;
     // Until the Service is back nothing else asks anybody anything: it would cost the brokers time.
     let prober = Prober::start(service);
     prober.await_recovery(LIMIT).await?;
     let (next, _) = group.await_master(epoch).await?;
     let (promotion, recorded) = promotion(group, &next).await?;
     let greeted = promotion.greeted.as_millisecond();
-    let mut fault = Fault {
+    let mut silences = Vec::new();
+    for client in clients {
+        silences.push((client.address, client.silence(placed, greeted, LIMIT).await?));
+    }
+    let last = silences.iter().map(|(_, silence)| silence.from).min();
+    let at = last.filter(|_| kind == Kind::Switchover).unwrap_or(placed);
+    let begin = |silence: &Silence| if kind == Kind::Switchover { silence.from } else { placed };
+    Ok(Fault {
         lock_taken: Some(promotion.lock_taken.as_millisecond() - at),
         greeting: Some(greeted - at),
         record: Some(recorded - at),
-        ..Fault::default()
-    };
-    for client in clients {
-        let millis = client.outage_until(at, greeted, LIMIT).await?;
-        fault.clients.push((client.address, millis));
-    }
-    fault.service = prober.first_greeting(greeted).map(|ms| ms - at);
-    Ok(fault)
+        service: prober.first_greeting(greeted).map(|ms| ms - at),
+        prepared: (kind == Kind::Switchover).then_some(at - placed),
+        clients: silences
+            .iter()
+            .map(|(path, silence)| (*path, silence.to - begin(silence)))
+            .collect(),
+    })
 }
 
 /// What the new master tells of its promotion. The record may be seen a moment before its writer

@@ -15,7 +15,9 @@ pub struct Fault {
     pub record: Option<i64>,
     /// The Service first led to a greeting of the new master.
     pub service: Option<i64>,
-    /// The first acknowledged send of each client.
+    /// How long clients were still served after a switchover was asked for.
+    pub prepared: Option<i64>,
+    /// The first acknowledged send of each client; of a switchover its silence.
     pub clients: Vec<(Address, i64)>,
 }
 
@@ -27,6 +29,7 @@ impl Fault {
             ("greeting", self.greeting),
             ("record", self.record),
             ("service", self.service),
+            ("prepared in", self.prepared),
         ];
         let parts = parts.iter().filter_map(|(name, value)| value.map(|ms| format!("{name} {ms}")));
         let clients =
@@ -60,8 +63,8 @@ pub struct Run {
     pub samples: Vec<i64>,
     /// The account of the series' messages.
     pub account: Account,
-    /// Parts of the failover time, as medians but for the last.
-    pub parts: [(&'static str, Option<i64>); 5],
+    /// Parts of the failover time, as medians but for `service_after_greeting`.
+    pub parts: [(&'static str, Option<i64>); 6],
 }
 
 impl Series {
@@ -108,7 +111,7 @@ impl Series {
         clients.filter(|(of, _)| *of == path).map(|(_, millis)| *millis).collect()
     }
 
-    fn parts(&self) -> [(&'static str, Option<i64>); 5] {
+    fn parts(&self) -> [(&'static str, Option<i64>); 6] {
         let all = |part: fn(&Fault) -> Option<i64>| -> Vec<i64> {
             self.faults.iter().filter_map(part).collect()
         };
@@ -119,6 +122,7 @@ impl Series {
             ("record_p50_ms", percentile(&all(|fault| fault.record), 50)),
             ("service_p50_ms", percentile(&all(|fault| fault.service), 50)),
             ("service_after_greeting_p95_ms", percentile(&after_greeting, 95)),
+            ("prepared_p50_ms", percentile(&all(|fault| fault.prepared), 50)),
         ]
     }
 }
@@ -222,7 +226,8 @@ pub(crate) mod tests {
             "acknowledged": 100, "lost": 0, "duplicates": 1,
             "parts": {
                 "lock_taken_p50_ms": null, "greeting_p50_ms": 750, "record_p50_ms": null,
-                "service_p50_ms": 780, "service_after_greeting_p95_ms": 30
+                "service_p50_ms": 780, "service_after_greeting_p95_ms": 30,
+                "prepared_p50_ms": null
             }
         });
         assert_eq!(json(&runs)["schema"], 1);

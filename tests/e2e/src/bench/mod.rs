@@ -2,7 +2,9 @@
 //! what people build without it, in the same run on the same machine; and what Tandem costs.
 //!
 //! Failover time is from the fault to the first acknowledged persistent send of a client that was
-//! sending all along. It is measured, never asserted.
+//! sending all along. A switchover has no fault: its time is the client's longest silence, from the
+//! last send that the old master acknowledged to the first of the new one, and the parts count from
+//! the first client's last one. All is measured, never asserted.
 
 pub mod baseline;
 pub mod chart;
@@ -36,6 +38,8 @@ pub struct Counts {
     pub deletions: usize,
     /// SIGSTOP of a master.
     pub stops: usize,
+    /// Switchovers that were asked for.
+    pub switchovers: usize,
     /// SIGKILL of a hand-made pair's master.
     pub stock: usize,
     /// Pairs of SIGKILLs of a single broker.

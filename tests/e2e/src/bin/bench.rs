@@ -29,6 +29,9 @@ struct Options {
     /// Masters frozen by SIGSTOP.
     #[arg(long, default_value_t = 3)]
     stops: usize,
+    /// Switchovers of Tandem's.
+    #[arg(long, default_value_t = 20)]
+    switchovers: usize,
     /// SIGKILLs of a hand-made pair's master.
     #[arg(long, default_value_t = 8)]
     stock: usize,
@@ -89,6 +92,7 @@ async fn failover(lab: &Lab, options: &Options) -> Result<Vec<Run>> {
         kills: options.kills,
         deletions: options.deletions,
         stops: options.stops,
+        switchovers: options.switchovers,
         stock: options.stock,
         single: options.single,
     };
