@@ -5,3 +5,4 @@ pub mod jdbc;
 pub mod report;
 pub mod settings;
 pub mod store;
+mod store_report;

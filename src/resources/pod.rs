@@ -35,7 +35,7 @@ pub const INSTALL: &str = "install-agent";
 pub const PORTS_ANNOTATION: &str = "tandem-operator.io/ports";
 
 /// Where the agent's volume is mounted.
-pub(super) const AGENT_DIR: &str = "/opt/tandem";
+pub(super) const AGENT_DIR: &str = paths::AGENT;
 const DEFAULT_GRACE: i64 = 60;
 
 /// Seconds between SIGTERM and SIGKILL of a pod.

@@ -1,6 +1,6 @@
 //! The configuration files of ActiveMQ Classic; the only place that writes XML.
 
-use super::{GREETING_PORT, fragment::Fragment, jdbc_beans, paths};
+use super::{GREETING_PORT, fragment::Fragment, jdbc_beans, paths, warm_up};
 use crate::{
     api::v1alpha1::{Listener, Protocol},
     broker::store::{Store, VolumeLock},
@@ -66,10 +66,12 @@ impl BrokerXml<'_> {
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
     http://activemq.apache.org/schema/core http://activemq.apache.org/schema/core/activemq-core.xsd">
   <bean class="org.springframework.beans.factory.config.PropertyPlaceholderConfigurer"/>
+  {warm_up}
 {beans}  <broker xmlns="http://activemq.apache.org/schema/core" brokerName="{name}" dataDirectory="{scratch}" persistent="true" restartAllowed="false"{room} useJmx="true">
 {body}  </broker>
 </beans>
 "#,
+            warm_up = warm_up::bean(),
             beans = self.beans(),
             name = self.name,
             room = if on_volume { LOOK_FOR_ROOM } else { "" },

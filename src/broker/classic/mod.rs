@@ -6,6 +6,7 @@ pub mod greeting;
 mod jdbc_beans;
 pub mod launch;
 pub mod lease_sql;
+pub mod warm_up;
 
 /// Where things are inside a broker pod. The directories are mounted by `resources::pod`.
 pub mod paths {
@@ -45,6 +46,10 @@ pub mod paths {
     pub const DRIVERS: &str = "/opt/tandem-drivers";
     /// Where jars are in the official image, below [`HOME`].
     pub const JARS: [&str; 3] = ["lib", "lib/optional", "lib/extra"];
+    /// The agent's binary, copied there by an init container, and what belongs to it.
+    pub const AGENT: &str = "/opt/tandem";
+    /// The classes that a standby loads, beside the agent.
+    pub const WARM_UP: &str = "/opt/tandem/warm-up.txt";
     /// The broker's data that need not survive it.
     pub const SCRATCH: &str = "/tmp/activemq";
 }

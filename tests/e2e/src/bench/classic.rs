@@ -108,9 +108,7 @@ pub async fn measure(lab: &Lab, name: &'static str, counts: Counts) -> Result<Ve
 async fn prepare<'a>(lab: &'a Lab, name: &str) -> Result<Group<'a>> {
     let namespace = format!("bench-{name}");
     let group = Group::prepare_on(lab, &namespace, store(name), Server::Own).await?;
-    let hack: Vec<String> =
-        std::env::var("HACK").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    group.apply(&json!({"broker": {"java": {"options": hack}}})).await?;
+    group.apply(&json!({})).await?;
     group.await_complete().await?;
     Ok(group)
 }

@@ -168,11 +168,17 @@ pub async fn updated(lab: &Lab) -> Outcome {
         let at = now_millis();
         group.edit(&change).await?;
         let (next, _) = group.await_master(epoch).await?;
+        let handed_over = now_millis();
         ensure!(next == group.other(&master), "{next} took over from {master}");
         group.await_complete().await?;
-        let seconds = Duration::from_millis((now_millis() - at).unsigned_abs()).as_secs();
+        let since =
+            |at: i64| Duration::from_millis((now_millis() - at).unsigned_abs()).as_secs_f32();
         ensure!(group.record().await?.1 == epoch + 1, "{what}: more than one failover");
-        text.push(format!("{what}: complete after {seconds} s"));
+        text.push(format!(
+            "{what}: complete after {:.0} s, {:.1} s after the mastership was handed over",
+            since(at),
+            since(handed_over)
+        ));
     }
     // Nothing is restarted for what needs no restart.
     let before = (uid(&group, "orders-0").await?, uid(&group, "orders-1").await?);

@@ -77,16 +77,8 @@ const AWKWARD: &str = "s3 cret=#!%";
 pub async fn protocols(lab: &Lab) -> Outcome {
     let group = Group::prepare(lab, "e2e-protocols").await?;
     users(&group, AWKWARD).await?;
-    let port = |name: &str, protocol: &str, port: i32| json!({"name": name, "protocol": protocol, "port": port});
-    group
-        .apply(&json!({
-            "auth": {"usersSecret": {"name": "users"}},
-            "listeners": [
-                port("openwire", "OpenWire", 61616), port("amqp", "AMQP", 5672),
-                port("mqtt", "MQTT", 1883), port("stomp", "STOMP", 61613)
-            ]
-        }))
-        .await?;
+    let spec = json!({"auth": {"usersSecret": {"name": "users"}}, "listeners": listeners_of_all_protocols()});
+    group.apply(&spec).await?;
     group.await_complete().await?;
     smoke(&group, "first", &["--user", "alice", "--password", AWKWARD]).await?;
     smoke(&group, "nobody", &["--anonymous"]).await?;
@@ -105,6 +97,17 @@ pub async fn protocols(lab: &Lab) -> Outcome {
     Ok("4 protocols with a password, none without, rotation without a failover".to_owned())
 }
 
+/// As [`smoke`] expects them.
+pub fn listeners_of_all_protocols() -> Value {
+    let port = |name: &str, protocol: &str, port: i32| json!({"name": name, "protocol": protocol, "port": port});
+    json!([
+        port("openwire", "OpenWire", 61616),
+        port("amqp", "AMQP", 5672),
+        port("mqtt", "MQTT", 1883),
+        port("stomp", "STOMP", 61613)
+    ])
+}
+
 async fn users(group: &Group<'_>, password: &str) -> Result<()> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret",
@@ -115,7 +118,7 @@ async fn users(group: &Group<'_>, password: &str) -> Result<()> {
 }
 
 /// Runs the smoke test of all protocols in a pod and waits for its success.
-async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> {
+pub async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> {
     let name = format!("smoke-{name}");
     let host = format!("{}.{}.svc", group.name, group.namespace);
     let mut all = vec![

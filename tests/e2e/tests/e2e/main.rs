@@ -23,6 +23,7 @@ mod switchover;
 mod table;
 mod torn;
 mod versions;
+mod warm;
 
 use std::{
     process::ExitCode,

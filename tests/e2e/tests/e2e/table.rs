@@ -9,7 +9,7 @@ use crate::{
     Outcome, claims, database_faults, database_input, databases, day_two, faults, input, lifecycle,
     nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
-    switchover, torn, versions,
+    switchover, torn, versions, warm,
 };
 
 type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 35] = [
+const SCENARIOS: [(&str, Company, Run); 36] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -66,6 +66,7 @@ const SCENARIOS: [(&str, Company, Run); 35] = [
     ("versions_side_by_side", Company::Beside, |lab| {
         versions::side_by_side(lab, Store::File).boxed_local()
     }),
+    ("standby_is_warm", Company::Beside, |lab| warm::standby(lab, Store::File).boxed_local()),
     ("torn_last_record", Company::Beside, |lab| torn::last_record(lab).boxed_local()),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
         split_brain::two_stores(lab).boxed_local()
@@ -112,7 +113,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 25] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 27] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -187,6 +188,16 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 25] = [
     ("database_spec_edit", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         rollout::edit(lab, store).boxed_local()
     }),
+    ("database_standby_is_warm", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
+        warm::standby(lab, store).boxed_local()
+    }),
+    (
+        "leased_volume_standby_is_warm",
+        Company::Beside,
+        Place::Volume,
+        With::FullOnly,
+        |lab, store| warm::standby(lab, store).boxed_local(),
+    ),
     (
         "leased_volume_master_killed",
         Company::Beside,
