@@ -35,19 +35,23 @@ pub fn now(cluster: &ValidCluster, observed: &Observed, group: &Group, lock: &Lo
         return hibernating(observed, group, lock, live.unwrap_or_default());
     }
     let wanted = cluster.spec.replicas;
-    let replicas = match group {
-        Group::Dead => wanted,
-        Group::Serving(master) if cluster.keeps(master) => wanted,
-        // A switchover comes first, or it is not known who the master is.
-        Group::Serving(_) | Group::InTransit(_) => wanted.max(live.unwrap_or(wanted)),
+    // A switchover comes first, or it is not known who the master is.
+    let not_smaller = wanted.max(live.unwrap_or(wanted));
+    let (replicas, waits) = match group {
+        Group::Dead => (wanted, None),
+        Group::Serving(master) if cluster.keeps(master) => (wanted, None),
+        Group::Serving(master) => {
+            let why = format!(
+                "the group is made smaller once {master} is not the master: the mastership is handed over first"
+            );
+            (not_smaller, Some(Rollout::Moving(why)))
+        }
+        Group::InTransit(why) => {
+            let why = format!("the group is not made smaller while {why}");
+            (not_smaller, Some(Rollout::Waiting(why)))
+        }
     };
-    let waits = (replicas != wanted).then(|| match group {
-        Group::Serving(master) => Rollout::Moving(format!(
-            "the group is made smaller once {master} is not the master: the mastership is handed over first"
-        )),
-        Group::Dead => Rollout::Done,
-        Group::InTransit(why) => Rollout::Waiting(format!("the group is not made smaller while {why}")),
-    });
+    let waits = waits.filter(|_| replicas != wanted);
     Size { replicas, held: fenced(cluster, observed, group), waits }
 }
 

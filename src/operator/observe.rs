@@ -215,9 +215,11 @@ fn without_directive(mut template: Value) -> Value {
     template
 }
 
-/// Cordoned nodes. What cannot be read makes none: a drain goes on without a switchover then.
+/// Cordoned nodes, if that matters. What cannot be read makes none: a drain goes on without a switchover
+/// then.
 async fn cordoned(client: &Client, cluster: &ValidCluster) -> BTreeSet<String> {
-    if !cluster.spec.update.switchover_on_cordon {
+    let spec = &cluster.spec;
+    if !spec.update.switchover_on_cordon || spec.replicas < 2 || spec.hibernated {
         return BTreeSet::new();
     }
     let nodes: Api<Node> = Api::all(client.clone());

@@ -16,7 +16,7 @@ type Run = fn(&Lab) -> LocalBoxFuture<'_, Outcome>;
 type RunOn = fn(&Lab, Store) -> LocalBoxFuture<'_, Outcome>;
 
 /// Whether a scenario can share the bed with others.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Company {
     Beside,
     Alone,
@@ -324,6 +324,8 @@ pub fn scenarios() -> Vec<Scenario> {
             all.push(Scenario { name, company, run: Arc::new(move |lab| run(lab, store)) });
         }
     }
+    // One that runs alone waits until all others have ended: between them it would cost a lot of waiting.
+    all.sort_by_key(|scenario| scenario.company);
     if let Ok(only) = std::env::var("TANDEM_ONLY") {
         all.retain(|one| only.split(',').any(|name| name == one.name));
     }
