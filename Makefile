@@ -1,6 +1,6 @@
 # One line per target, shown by `make`.
 .DEFAULT_GOAL := help
-.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench demo demo-down krew
+.PHONY: help generate check chart-lint simulate test test-full test-nfs soak bench warm-up demo demo-down krew
 
 help: ## Show this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -51,6 +51,13 @@ bench: ## Failover times against three baselines, and the footprint, into target
 	cargo build --profile dist --bin tandem
 	cargo build --workspace --bins
 	TANDEM_BINARY=target/x86_64-unknown-linux-gnu/dist/tandem target/x86_64-unknown-linux-gnu/debug/bench $(BENCH)
+
+# One after the other, because each adds to the same file.
+warm-up: ## Add to the list of classes that standbys initialise beforehand, for a new version of the broker; root and Linux.
+	cargo build --release --bin tandem
+	TANDEM_GENERATE=1 TANDEM_FULL=1 \
+		TANDEM_ONLY=standby_is_warm,database_standby_is_warm_postgresql,leased_volume_standby_is_warm_postgresql \
+		cargo test --workspace --test e2e -- --test-threads 1
 
 URL ?= $(error say URL=..., the address at which the archive will be found)
 krew: ## The kubectl plugin's archive and krew's manifest of it, into target/krew: URL=...

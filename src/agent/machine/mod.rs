@@ -48,8 +48,7 @@
 //!     to yield; or that it stays, and within 2 s no look has found the lock its own;
 //!   - a polite stop lasted longer than its grace. A master that makes way has 300 ms: a polite stop saves
 //!     its successor the replay of the journal's end, which takes less than a second, but it stops one
-//!     connection after the other, and waits up to 1 s for each whose client has just sent something
-//!     (`TcpTransport.stop`, 6.3.1).
+//!     connection after the other, and may wait up to 1 s for the thread of each (`TcpTransport.stop`).
 //!
 //!   Never for slowness before the first greeting, and never because one probe gave no answer:
 //!   `Unknown` and a refused preparation start, stop and kill nothing.

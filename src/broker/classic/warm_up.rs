@@ -1,13 +1,13 @@
 //! What a broker does before it waits for its lock, so that it need not do it once it has it.
 //!
 //! A JVM loads, verifies and initialises a class when it is first used. A broker that has just taken the lock
-//! uses 700 for the first time, 1,000 if its clients speak all protocols, and its clients wait for that: half of a failover (decision 20). A
-//! standby has time for it.
+//! uses 700 for the first time, 1,000 if its clients speak all protocols, and its clients wait for that: half
+//! of a failover (decision 20). A standby has time for it.
 
 use super::paths;
 
 /// The names, one on each line, that [`super::paths::WARM_UP`] holds: what brokers were seen to initialise
-/// between the lock and the first messages, by `e2e::standby_is_warm` with `TANDEM_GENERATE`.
+/// between the lock and the first messages, by `make warm-up`.
 pub const CLASSES: &str = include_str!("warm-up.txt");
 
 /// A bean that initialises them, before the broker's own. What is not in this version of the broker, or in

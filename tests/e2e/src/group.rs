@@ -167,6 +167,9 @@ impl<'a> Group<'a> {
                 "pod": {"resources": {"requests": {"cpu": "50m", "memory": "384Mi"}, "limits": {"memory": "768Mi"}}}
             }
         });
+        if !self.lab.java.is_empty() {
+            object["spec"]["broker"] = json!({"java": {"options": self.lab.java}});
+        }
         objects::merge(&mut object["spec"], spec);
         objects::apply(&self.lab.client, &object).await.map(drop)
     }

@@ -43,6 +43,7 @@ fn soak(options: &Options, seed: u64) -> Result<()> {
     let bed = Lab::enter(&name)?;
     let runtime = Runtime::new()?;
     let lab = runtime.block_on(Lab::open(bed)).context("opening the bed")?;
+    let lab = lab.with_short_lived_brokers();
     progress::step("installing the chart", || lab.install(&[]))?;
     runtime.block_on(soak::run(&lab, seed, Duration::from_secs(options.seconds)))?;
     if was_there { Ok(()) } else { lab.bed.down() }

@@ -15,7 +15,7 @@ use crate::{
     Outcome,
     faults::{outages_until, repetitions},
     lifecycle::kill_operator,
-    rollout::uid,
+    rollout::{await_replaced, uid},
     switchover::answer,
 };
 
@@ -49,10 +49,9 @@ async fn drain(group: &Group<'_>, node: &str, master: &str, epoch: i64) -> Resul
     let (next, _) = group.await_master(epoch).await?;
     ensure!(next == group.other(master), "{next} took over from {master}");
     ensure!(uid(group, master).await? == before, "the pod was replaced");
-    // Other pods on the node are not this test's.
-    let selector = format!("--pod-selector={}={}", labels::INSTANCE, group.name);
-    let flags = ["--ignore-daemonsets", "--delete-emptydir-data", "--timeout=120s"];
-    bed.kubectl(&[["drain", node, &selector].as_slice(), &flags].concat())?;
+    // All that is on the node goes, the operator too; only the clients keep the account.
+    let flags = ["--pod-selector=app!=client", "--ignore-daemonsets", "--delete-emptydir-data"];
+    bed.kubectl(&[["drain", node, "--timeout=120s"].as_slice(), &flags].concat())?;
     ensure!(group.record().await? == (Some(next), epoch + 1), "the drain cost a second failover");
     Ok(at)
 }
@@ -122,14 +121,15 @@ pub async fn hibernated(lab: &Lab, store: Store) -> Outcome {
     Ok(format!("awake and complete after {awake:.1} s; {account}"))
 }
 
-/// Two pods become five, the last one becomes master, and one is left: that costs one more failover.
+/// One pod becomes five, the last one becomes master, and one is left: that costs one more failover.
 pub async fn scaled(lab: &Lab) -> Outcome {
     let group = Group::prepare_on(lab, "e2e-scaled", Store::File, Server::Shared).await?;
     // The bed has two nodes.
-    let anywhere = json!({"pod": {"affinity": {"podAntiAffinity": {}}}});
-    group.start(&anywhere).await?;
+    let anywhere = json!({"replicas": 1, "pod": {"affinity": {"podAntiAffinity": {}}}});
+    group.apply(&anywhere).await?;
+    group.await_condition("Ready", "True", "").await?;
     let clients = TestClient::start_both(&group).await?;
-    let (_, epoch) = group.await_steady().await?;
+    let (_, epoch) = group.await_master(0).await?;
     group.edit(&json!({"replicas": 5})).await?;
     group.await_complete().await?;
     ensure!(group.record().await?.1 == epoch, "a larger group has the same master");
@@ -208,12 +208,7 @@ pub async fn operator_killed(lab: &Lab) -> Outcome {
     let before = uid(&group, &standby).await?;
     group.edit(&json!({"broker": {"java": {"heap": "45%"}}})).await?;
     group.annotate(labels::SWITCHOVER, "in the midst of it").await?;
-    wait::until("the standby is replaced", LIMIT, async || {
-        let now = group.pods().get_opt(&standby).await?.and_then(|pod| pod.metadata.uid);
-        Ok(if now.as_ref() == Some(&before) { Err("it is still there") } else { Ok(()) }
-            .map_err(str::to_owned))
-    })
-    .await?;
+    await_replaced(&group, &standby, &before).await?;
     kills += kill_operator(lab).await?;
     // The mastership was asked for.
     await_request(&group, epoch).await?;

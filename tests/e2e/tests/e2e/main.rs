@@ -107,7 +107,7 @@ fn prepare() -> anyhow::Result<(Lab, Runtime)> {
     let name = std::env::var("TANDEM_BED");
     let bed = Lab::enter(name.as_deref().unwrap_or(testbed::DEFAULT_NAME))?;
     let runtime = Runtime::new()?;
-    let lab = runtime.block_on(Lab::open(bed))?;
+    let lab = runtime.block_on(Lab::open(bed))?.with_short_lived_brokers();
     testbed::progress::step("installing the chart", || lab.install(&[]))?;
     Ok((lab, runtime))
 }

@@ -12,6 +12,15 @@ pub async fn uid(group: &Group<'_>, pod: &str) -> Result<String> {
     Ok(group.pods().get(pod).await?.uid().unwrap_or_default())
 }
 
+/// Waits until there is another pod of that name.
+pub async fn await_replaced(group: &Group<'_>, pod: &str, before: &str) -> Result<()> {
+    wait::until(&format!("{pod} is replaced"), LIMIT, async || {
+        let now = group.pods().get_opt(pod).await?.and_then(|pod| pod.metadata.uid);
+        Ok(now.filter(|now| now != before).map(drop).ok_or_else(|| "not yet".to_owned()))
+    })
+    .await
+}
+
 /// An edit replaces the standby, then the master: one failover, nothing lost.
 pub async fn edit(lab: &Lab, store: Store) -> Outcome {
     let namespace = store.namespace("e2e-rollout");

@@ -11,7 +11,11 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use tandem::api::v1alpha1::{VERSIONS, classic_image};
 
-use crate::{Outcome, faults::repetitions};
+use crate::{
+    Outcome,
+    faults::repetitions,
+    rollout::{await_replaced, uid},
+};
 
 /// So many messages wait in the store when another version opens it.
 const WAITING: i64 = 50;
@@ -59,7 +63,10 @@ async fn pair(lab: &Lab, store: Store, one: &str, other: &str) -> Outcome {
     let (first, _) = group.await_steady().await?;
     let second = group.other(&first);
     change_template(&group, other).await?;
+    let before = uid(&group, &second).await?;
     group.delete_pod(&second, None).await?;
+    // Until the kubelet tells it to end, the old pod is a standby, and would take over.
+    await_replaced(&group, &second, &before).await?;
     for (master, version) in [(&first, other), (&second, one)] {
         let (now, epoch) = group.await_steady().await?;
         ensure!(now == *master, "{now} is master, not {master}");

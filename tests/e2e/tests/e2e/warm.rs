@@ -41,7 +41,8 @@ async fn of_version(lab: &Lab, store: Store, version: &str) -> Result<BTreeSet<S
     let group = Group::prepare_on(lab, &store.namespace("e2e-warm"), store, Server::Shared).await?;
     let option = format!("-Xlog:class+init=info:file={LOG}:uptime");
     let listeners = listeners_of_all_protocols();
-    let java = json!({"options": [option]});
+    let options = [lab.java.as_slice(), &[option]].concat();
+    let java = json!({"options": options});
     group
         .start(&json!({"broker": {"version": version, "java": java}, "listeners": listeners}))
         .await?;
