@@ -21,14 +21,14 @@ pub struct InstallArgs {
     pub to: PathBuf,
 }
 
-/// Copies this binary to `<to>/tandem`, and puts the list of a standby's classes beside it. Whatever is there is replaced: after the loss of a node the
-/// container runs again on the same volume. The copy is made by the kernel, so it takes no memory of
-/// the container's small share.
+/// Copies this binary to `<to>/tandem`, and puts the list of a standby's classes beside it. Whatever is
+/// there is replaced: after the loss of a node the container runs again on the same volume. The copy is
+/// made by the kernel, so it takes no memory of the container's small share.
 pub fn install(args: &InstallArgs) -> anyhow::Result<()> {
     let target = args.to.join("tandem");
     copy(Path::new(SELF), &target)
         .with_context(|| format!("cannot install {}", target.display()))?;
-    let list = args.to.join(Path::new(paths::WARM_UP).file_name().unwrap_or_default());
+    let list = args.to.join(paths::WARM_UP_FILE);
     fs::write(&list, warm_up::CLASSES).with_context(|| format!("cannot write {}", list.display()))
 }
 

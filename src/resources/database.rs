@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{
     VolumeMount,
 };
 
-use super::pod::{AGENT_DIR, container_security, init_resources, mount};
+use super::pod::{container_security, init_resources, mount};
 use crate::{
     api::v1alpha1::{CaKey, DatabaseAccess},
     broker::classic::paths,
@@ -25,7 +25,7 @@ pub(super) fn install_drivers(cluster: &ValidCluster) -> Option<Container> {
     let driver = &access(cluster)?.driver;
     let image = driver.image.clone()?;
     let from = driver.path.as_deref().unwrap_or(DRIVERS_OF_IMAGE);
-    let program = format!("{AGENT_DIR}/tandem");
+    let program = format!("{}/tandem", paths::AGENT);
     let command = [&program, "install-drivers", "--from", from, "--to", paths::DRIVERS];
     Some(Container {
         name: "install-drivers".to_owned(),
@@ -35,7 +35,7 @@ pub(super) fn install_drivers(cluster: &ValidCluster) -> Option<Container> {
         resources: Some(init_resources()),
         security_context: Some(container_security()),
         volume_mounts: Some(vec![
-            mount("agent", AGENT_DIR, true),
+            mount("agent", paths::AGENT, true),
             mount("drivers", paths::DRIVERS, false),
         ]),
         ..Container::default()

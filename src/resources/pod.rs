@@ -34,8 +34,6 @@ pub const INSTALL: &str = "install-agent";
 /// Annotation of a pod: the record's ports that fit the pod's configuration, as JSON.
 pub const PORTS_ANNOTATION: &str = "tandem-operator.io/ports";
 
-/// Where the agent's volume is mounted.
-pub(super) const AGENT_DIR: &str = paths::AGENT;
 const DEFAULT_GRACE: i64 = 60;
 
 /// Seconds between SIGTERM and SIGKILL of a pod.
@@ -184,17 +182,17 @@ fn install(settings: &Settings) -> Container {
     Container {
         name: INSTALL.to_owned(),
         image: Some(settings.agent_image.clone()),
-        command: Some(["/tandem", "install", "--to", AGENT_DIR].map(str::to_owned).to_vec()),
+        command: Some(["/tandem", "install", "--to", paths::AGENT].map(str::to_owned).to_vec()),
         resources: Some(init_resources()),
         security_context: Some(container_security()),
-        volume_mounts: Some(vec![mount("agent", AGENT_DIR, false)]),
+        volume_mounts: Some(vec![mount("agent", paths::AGENT, false)]),
         ..Container::default()
     }
 }
 
 fn broker(cluster: &ValidCluster) -> Container {
     let spec = &cluster.spec;
-    let command = [&format!("{AGENT_DIR}/tandem"), "agent", "--config", paths::CONFIG];
+    let command = [&format!("{}/tandem", paths::AGENT), "agent", "--config", paths::CONFIG];
     let mut env = spec.pod.env.clone();
     env.extend(identity());
     Container {
@@ -292,7 +290,7 @@ pub(super) fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
 
 fn mounts(cluster: &ValidCluster) -> Vec<VolumeMount> {
     let mut mounts = vec![
-        mount("agent", AGENT_DIR, true),
+        mount("agent", paths::AGENT, true),
         mount("config", paths::CONFIG, true),
         mount("admin", paths::ADMIN, true),
         mount("login", paths::LOGIN, false),

@@ -35,7 +35,7 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
         // A broker that stops lets go of its lock when its store is closed.
         LockView::Free if matches!(state.phase, Phase::SteppingDown { .. }) => {}
         LockView::Free => {
-            wait::on_free_lock(state);
+            wait::on_let_go(state);
             on_free_lock(state, acts);
             lose_lock_if_held(state, acts);
         }

@@ -167,8 +167,8 @@ fn kill_if_hung(state: &mut State, acts: &mut Vec<Act>) {
 fn on_record(state: &mut State, view: RecordView, acts: &mut Vec<Act>) {
     state.recorded = view == RecordView::Ours;
     if view == RecordView::Newer && !matches!(state.phase, Phase::Master(_)) {
-        let led = std::mem::take(&mut state.claimed);
-        wait::on_successor(state, led, acts);
+        let was_master = std::mem::take(&mut state.claimed);
+        wait::on_successor(state, was_master, acts);
         if matches!(state.phase, Phase::Ending { .. }) {
             acts.extend([Act::Disarm(Deadline::Record), Act::Arm(Deadline::Linger)]);
         }
@@ -199,9 +199,10 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         (Deadline::LockFile, Phase::Waiting(waiting)) if waiting.file == FileGate::Settling => {
             waiting.file = FileGate::Settled;
         }
-        (Deadline::Handover, Phase::Waiting(waiting))
-            if waiting.handover == HandoverGate::Taken => {}
-        (Deadline::Handover | Deadline::Yield | Deadline::Reconnect, Phase::Waiting(waiting)) => {
+        (Deadline::Handover, Phase::Waiting(waiting)) if waiting.handover == HandoverGate::Shut => {
+            waiting.handover = HandoverGate::Open;
+        }
+        (Deadline::Yield | Deadline::Reconnect, Phase::Waiting(waiting)) => {
             waiting.handover = HandoverGate::Open;
         }
         (Deadline::Backoff(_), Phase::Waiting(waiting)) => waiting.backing_off = false,

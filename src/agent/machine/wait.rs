@@ -80,7 +80,7 @@ pub(super) fn on_other_holder(state: &mut State, acts: &mut Vec<Act>) {
 }
 
 /// Who took over has let go of the lock again.
-pub(super) fn on_free_lock(state: &mut State) {
+pub(super) fn on_let_go(state: &mut State) {
     if let Phase::Waiting(waiting) = &mut state.phase
         && waiting.handover == HandoverGate::Taken
     {
@@ -88,11 +88,11 @@ pub(super) fn on_free_lock(state: &mut State) {
     }
 }
 
-/// Another one was promoted. If this broker `led` before it, clients go over to that one now.
-pub(super) fn on_successor(state: &mut State, led: bool, acts: &mut Vec<Act>) {
+/// Another one was promoted. If this one was the master before it, clients go over to that one now.
+pub(super) fn on_successor(state: &mut State, was_master: bool, acts: &mut Vec<Act>) {
     if let Phase::Waiting(waiting) = &mut state.phase
         && waiting.handover != HandoverGate::Open
-        && led
+        && was_master
     {
         waiting.handover = HandoverGate::Taken;
         acts.push(Act::Arm(Deadline::Reconnect));

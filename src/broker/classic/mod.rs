@@ -48,8 +48,8 @@ pub mod paths {
     pub const JARS: [&str; 3] = ["lib", "lib/optional", "lib/extra"];
     /// The agent's binary, copied there by an init container, and what belongs to it.
     pub const AGENT: &str = "/opt/tandem";
-    /// The classes that a standby loads, beside the agent.
-    pub const WARM_UP: &str = "/opt/tandem/warm-up.txt";
+    /// The classes that a standby initialises: a file in [`AGENT`].
+    pub const WARM_UP_FILE: &str = "warm-up.txt";
     /// The broker's data that need not survive it.
     pub const SCRATCH: &str = "/tmp/activemq";
 }

@@ -6,14 +6,14 @@
 
 use super::paths;
 
-/// The names, one on each line, that [`super::paths::WARM_UP`] holds: what brokers were seen to initialise
+/// The names, one on each line, of [`super::paths::WARM_UP_FILE`]: what brokers were seen to initialise
 /// between the lock and the first messages, by `make warm-up`.
 pub const CLASSES: &str = include_str!("warm-up.txt");
 
 /// A bean that initialises them, before the broker's own. What is not in this version of the broker, or in
 /// this Java, is skipped; so is everything if the list is not there, as beside an older agent.
 pub fn bean() -> String {
-    let path = format!("T(java.nio.file.Paths).get('{}')", paths::WARM_UP);
+    let path = format!("T(java.nio.file.Paths).get('{}/{}')", paths::AGENT, paths::WARM_UP_FILE);
     let files = "T(java.nio.file.Files)";
     let utils = "T(org.springframework.util.ClassUtils)";
     let known = format!("?[{utils}.isPresent(#this, null)]");

@@ -288,12 +288,15 @@ fn silence(acks: &Value, fault: i64, later: i64) -> Option<Silence> {
     settled.then_some(longest)
 }
 
+/// The administrator's login, as environment of a client's container.
+pub fn login(group: &Group<'_>) -> [Value; 2] {
+    [("TANDEM_USER", "username"), ("TANDEM_PASSWORD", "password")].map(|(name, key)| {
+        json!({"name": name, "valueFrom": {"secretKeyRef": {"name": group.admin_secret(), "key": key}}})
+    })
+}
+
 fn pod(group: &Group<'_>, name: &str, url: &str, node: Option<&str>) -> Value {
-    let secret = |key: &str| json!({"valueFrom": {"secretKeyRef": {"name": group.admin_secret(), "key": key}}});
-    let mut user = secret("username");
-    user["name"] = json!("TANDEM_USER");
-    let mut password = secret("password");
-    password["name"] = json!("TANDEM_PASSWORD");
+    let [user, password] = login(group);
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": group.namespace, "labels": {"app": "client"}},

@@ -135,9 +135,8 @@ async fn one(
     for client in clients {
         silences.push((client.address, client.silence(placed, greeted, LIMIT).await?));
     }
-    let last = silences.iter().map(|(_, silence)| silence.from).min();
-    let at = last.filter(|_| kind == Kind::Switchover).unwrap_or(placed);
     let begin = |silence: &Silence| if kind == Kind::Switchover { silence.from } else { placed };
+    let at = silences.iter().map(|(_, silence)| begin(silence)).min().unwrap_or(placed);
     Ok(Fault {
         lock_taken: Some(promotion.lock_taken.as_millisecond() - at),
         greeting: Some(greeted - at),

@@ -117,7 +117,8 @@ async fn users(group: &Group<'_>, password: &str) -> Result<()> {
     objects::apply(&group.lab.client, &secret).await.map(drop)
 }
 
-/// Runs the smoke test of all protocols in a pod and waits for its success.
+/// Runs the smoke test of all protocols in a pod, as the administrator if the arguments do not say otherwise,
+/// and waits for its success.
 pub async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> {
     let name = format!("smoke-{name}");
     let host = format!("{}.{}.svc", group.name, group.namespace);
@@ -144,6 +145,7 @@ pub async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
                 "name": "smoke", "image": "localhost/tandem-client:1", "imagePullPolicy": "Never", "args": all,
+                "env": e2e::client::login(group),
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}
             }]
         }
