@@ -28,4 +28,5 @@ pub mod operator;
 pub mod plugin;
 pub mod reports;
 pub mod resources;
+pub mod secret;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::agent::event::{Event, Events};
 use crate::broker::settings::CredentialSettings;
+use crate::secret::trimmed;
 
 /// The kubelet itself needs up to a minute to update a mounted Secret.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -29,6 +30,33 @@ struct Files {
 pub struct Credentials {
     settings: CredentialSettings,
     written: Option<Files>,
+}
+
+/// Why somebody cannot log in. The name is not told, nor the password: a BrokerCluster may name any Secret
+/// of its namespace, and its maker need not be allowed to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Unfit {
+    NameNotText,
+    NameEmpty,
+    NameOdd,
+    PasswordNotText,
+    PasswordEmpty,
+    NameOfAdmin,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::NameNotText => "the name is not UTF-8; change it",
+            Self::NameEmpty => "the name is empty; set one",
+            Self::NameOdd => {
+                "the name has commas, outer blanks or control characters; take them out"
+            }
+            Self::PasswordNotText => "the password is not UTF-8; change it",
+            Self::PasswordEmpty => "the password is empty; set one",
+            Self::NameOfAdmin => "the administrator has the same name; take another one",
+        })
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -102,29 +130,26 @@ impl Credentials {
     }
 }
 
-/// `echo` and editors end files with a line feed that nobody means as part of a password.
-pub(super) fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-    bytes
-}
-
 fn render(admin: (Vec<u8>, Vec<u8>), users: BTreeMap<Vec<u8>, Vec<u8>>) -> (Files, Vec<String>) {
-    let mut problems = Vec::new();
+    let mut left_out: BTreeMap<Unfit, u32> = BTreeMap::new();
     let mut accepted: BTreeMap<String, String> = BTreeMap::new();
     let admin_name = admin.0.clone();
-    let everybody = users.into_iter().map(|(name, password)| (name, password, "user"));
-    for (name, password, what) in everybody.chain([(admin.0, admin.1, "admin")]) {
+    for (name, password) in users {
         match check(name, password) {
-            Ok((name, _)) if what == "user" && name.as_bytes() == admin_name => problems
-                .push(format!("user {name} is left out: the admin has this name; rename one")),
+            Ok((name, _)) if name.as_bytes() == admin_name => {
+                *left_out.entry(Unfit::NameOfAdmin).or_default() += 1;
+            }
             Ok((name, password)) => drop(accepted.insert(name, password)),
-            Err(reason) => problems.push(format!("{what} {reason}")),
+            Err(unfit) => *left_out.entry(unfit).or_default() += 1,
         }
+    }
+    let mut problems: Vec<_> = left_out
+        .iter()
+        .map(|(unfit, count)| format!("usersSecret: {count} left out: {unfit}"))
+        .collect();
+    match check(admin.0, admin.1) {
+        Ok((name, password)) => drop(accepted.insert(name, password)),
+        Err(unfit) => problems.push(format!("adminSecret: left out: {unfit}")),
     }
     let line =
         |(name, password): (&String, &String)| format!("{}={}\n", escaped(name), escaped(password));
@@ -138,20 +163,19 @@ fn render(admin: (Vec<u8>, Vec<u8>), users: BTreeMap<Vec<u8>, Vec<u8>>) -> (File
     (Files { users, groups }, problems)
 }
 
-/// Name and password as text, or why not. Never says a password.
-fn check(name: Vec<u8>, password: Vec<u8>) -> Result<(String, String), String> {
-    let name = String::from_utf8(name).map_err(|_| "name is not UTF-8; change it".to_owned())?;
+/// Name and password as text, or why not.
+fn check(name: Vec<u8>, password: Vec<u8>) -> Result<(String, String), Unfit> {
+    let name = String::from_utf8(name).map_err(|_| Unfit::NameNotText)?;
     if name.is_empty() {
-        return Err("name is empty; set one".to_owned());
+        return Err(Unfit::NameEmpty);
     }
     // groups.properties separates names by commas and cuts blanks off.
     if name.contains(',') || name.trim() != name || name.chars().any(char::is_control) {
-        return Err(format!("{name:?} is left out: no commas, outer blanks or control characters"));
+        return Err(Unfit::NameOdd);
     }
-    let password = String::from_utf8(password)
-        .map_err(|_| format!("{name} is left out: the password is not UTF-8; change it"))?;
+    let password = String::from_utf8(password).map_err(|_| Unfit::PasswordNotText)?;
     if password.is_empty() {
-        return Err(format!("{name} is left out: the password is empty; set one"));
+        return Err(Unfit::PasswordEmpty);
     }
     Ok((name, password))
 }

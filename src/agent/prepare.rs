@@ -1,6 +1,7 @@
 //! What must be true and written before a broker is started on a database.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
@@ -10,12 +11,13 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::agent::child::program;
-use crate::agent::credentials::{escaped, replace, trimmed};
+use crate::agent::credentials::{escaped, replace};
 use crate::agent::driver;
 use crate::agent::reap::Kept;
 use crate::broker::report::{DatabaseProblem, ProblemKind};
 use crate::broker::settings::DatabaseAccess;
 use crate::database::{Database, Prepared};
+use crate::secret::Secret;
 
 /// How long the database may take for all that is asked of it.
 const DATABASE_DEADLINE: Duration = Duration::from_secs(20);
@@ -78,20 +80,20 @@ impl Preparer {
     /// Read anew for each start: a rotated password needs no other step.
     fn write_properties(&self, holder: &str, create_tables: bool) -> anyhow::Result<()> {
         let access = &self.access;
-        let read = |path: &str| -> anyhow::Result<String> {
+        let read = |path: &str| -> anyhow::Result<Secret> {
             let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;
-            let text = String::from_utf8(trimmed(bytes));
-            let text = text.ok().with_context(|| format!("{path} is not UTF-8"))?;
-            ensure!(!text.is_empty(), "{path} is empty: the Secret must have this key");
+            let text = Secret::of_file(bytes).with_context(|| format!("{path} is not UTF-8"))?;
+            ensure!(!text.expose().is_empty(), "{path} is empty: the Secret must have this key");
             Ok(text)
         };
+        let (user, password) = (read(&access.username)?, read(&access.password)?);
         let lines = [
-            ("holder", holder.to_owned()),
-            ("username", read(&access.username)?),
-            ("password", read(&access.password)?),
-            ("createTables", create_tables.to_string()),
+            ("holder", holder),
+            ("username", user.expose()),
+            ("password", password.expose()),
+            ("createTables", if create_tables { "true" } else { "false" }),
         ];
-        let lines = lines.map(|(key, value)| format!("{key}={}\n", escaped(&value)));
+        let lines = lines.map(|(key, value)| format!("{key}={}\n", escaped(value)));
         let text = lines.concat();
         let path = Path::new(&access.properties);
         replace(path, &text).with_context(|| format!("cannot write {}", path.display()))
@@ -122,16 +124,21 @@ impl Preparer {
         keytool.args(["-importcert", "-noprompt", "-storetype", "PKCS12"]);
         keytool.args(["-storepass", KEYSTORE_PASSWORD, "-alias", &format!("ca-{number}")]);
         keytool.arg("-file").arg(file).arg("-keystore").arg(keystore);
-        keytool.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        keytool.stdout(std::process::Stdio::piped()).kill_on_drop(true);
-        let child = keytool.spawn().context("keytool: is the JDK's bin directory in the image?")?;
+        // What it says may quote the file, and caSecret may name any Secret.
+        keytool.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        keytool.kill_on_drop(true);
+        let mut child =
+            keytool.spawn().context("keytool: is the JDK's bin directory in the image?")?;
         let id = child.id();
         self.kept.keep(id);
-        let ended = timeout(KEYTOOL_DEADLINE, child.wait_with_output()).await;
+        let ended = timeout(KEYTOOL_DEADLINE, child.wait()).await;
         self.kept.forget(id);
-        let output = ended.with_context(|| format!("keytool took over {KEYTOOL_DEADLINE:?}"))??;
-        let said = String::from_utf8_lossy(&output.stdout);
-        ensure!(output.status.success(), "keytool: {}", said.trim());
+        let status = ended.with_context(|| format!("keytool took over {KEYTOOL_DEADLINE:?}"))??;
+        ensure!(
+            status.success(),
+            "keytool ({status}) does not take certificate {} of the file: is it an X.509 certificate?",
+            number + 1
+        );
         Ok(())
     }
 }

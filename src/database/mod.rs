@@ -87,7 +87,7 @@ impl Database {
                 *kept = Some(session);
                 Ok(row)
             }
-            Err(failure) => Err(self.problem(&failure).await),
+            Err(failure) => Err(self.problem(&failure)),
         }
     }
 
@@ -149,7 +149,7 @@ impl Database {
         };
         match done.await {
             Ok(done) => Ok(done),
-            Err(failure) => Err(self.problem(&failure).await),
+            Err(failure) => Err(self.problem(&failure)),
         }
     }
 
@@ -166,9 +166,8 @@ impl Database {
         Duration::from_millis(self.settings.lease_millis)
     }
 
-    async fn problem(&self, failure: &Failure) -> DatabaseProblem {
-        let user = session::user(&self.settings).await.ok();
-        problem::problem(&self.settings, user.as_deref(), failure)
+    fn problem(&self, failure: &Failure) -> DatabaseProblem {
+        problem::problem(&self.settings, failure)
     }
 }
 

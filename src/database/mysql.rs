@@ -8,7 +8,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, DriverError, Error, IoError, Opts, OptsBuilder, Row, SslOpts, Value};
 
 use crate::broker::settings::{DatabaseServer, DatabaseTls};
-use crate::database::problem::Failure;
+use crate::database::problem::{Failure, Foreign};
 use crate::database::session::{Fields, Login};
 use crate::database::tls;
 
@@ -23,20 +23,22 @@ impl MySql {
     pub async fn open(
         addresses: Vec<IpAddr>,
         server: &DatabaseServer,
-        login: Login,
-    ) -> Result<Self, Failure> {
+        login: &Login,
+    ) -> Result<Self, Foreign> {
         // Otherwise a file that cannot be read looks like a server that cannot be reached.
         tls::config(&server.tls)?;
         let mut opening = Aside(Some(Conn::new(options(addresses, server, login))));
-        let Some(open) = opening.0.as_mut() else { return Err(Failure::answer("no attempt")) };
+        let Some(open) = opening.0.as_mut() else {
+            return Err(Failure::answer("no attempt").into());
+        };
         let conn = open.await?;
         Ok(Self { conn: Aside(Some(conn)) })
     }
 
     /// The rows that a statement gives, in the text protocol: one round trip.
-    pub async fn rows(&mut self, statement: &str) -> Result<Vec<Fields>, Failure> {
+    pub async fn rows(&mut self, statement: &str) -> Result<Vec<Fields>, Foreign> {
         let Some(conn) = self.conn.0.as_mut() else {
-            return Err(Failure::Unreachable("the session is closed".to_owned()));
+            return Err(Failure::Unreachable("the session is closed".to_owned()).into());
         };
         let rows: Vec<Row> = conn.query(statement).await?;
         Ok(rows.into_iter().map(fields).collect())
@@ -51,7 +53,7 @@ impl MySql {
     }
 }
 
-fn options(addresses: Vec<IpAddr>, server: &DatabaseServer, login: Login) -> Opts {
+fn options(addresses: Vec<IpAddr>, server: &DatabaseServer, login: &Login) -> Opts {
     let tls = match &server.tls {
         DatabaseTls::Off => None,
         // The built-in authorities are not asked, but a verifier without any cannot be made.
@@ -66,8 +68,8 @@ fn options(addresses: Vec<IpAddr>, server: &DatabaseServer, login: Login) -> Opt
         .ip_or_hostname(&server.host)
         .resolved_ips(Some(addresses))
         .tcp_port(server.port)
-        .user(Some(login.user))
-        .pass(Some(login.password))
+        .user(Some(login.user.expose()))
+        .pass(Some(login.password.expose()))
         .db_name(Some(&server.name))
         .ssl_opts(tls)
         .prefer_socket(false)
@@ -113,28 +115,32 @@ impl<T: Send + 'static> Drop for Aside<T> {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for Foreign {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Server(refusal) => {
-                Self::Server { code: refusal.code.to_string(), message: refusal.message }
+        Self::from(failure(error))
+    }
+}
+
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Server(refusal) => {
+            Failure::Server { code: refusal.code.to_string(), message: refusal.message }
+        }
+        Error::Io(IoError::Tls(error)) => Failure::Tls(error.to_string()),
+        Error::Driver(error @ DriverError::NoClientSslFlagFromServer) => {
+            Failure::Tls(error.to_string())
+        }
+        Error::Io(IoError::Io(error)) => {
+            // What goes wrong in a handshake arrives as an error of the connection.
+            let tls = matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>());
+            if tls {
+                Failure::Tls(error.to_string())
+            } else {
+                Failure::Unreachable(error.to_string())
             }
-            Error::Io(IoError::Tls(error)) => Self::Tls(error.to_string()),
-            Error::Driver(error @ DriverError::NoClientSslFlagFromServer) => {
-                Self::Tls(error.to_string())
-            }
-            Error::Io(IoError::Io(error)) => {
-                // What goes wrong in a handshake arrives as an error of the connection.
-                let tls = matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>());
-                if tls {
-                    Self::Tls(error.to_string())
-                } else {
-                    Self::Unreachable(error.to_string())
-                }
-            }
-            Error::Driver(_) | Error::Other(_) | Error::Url(_) => {
-                Self::Unreachable(error.to_string())
-            }
+        }
+        Error::Driver(_) | Error::Other(_) | Error::Url(_) => {
+            Failure::Unreachable(error.to_string())
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as Encrypted;
 
 use crate::broker::settings::DatabaseServer;
-use crate::database::problem::Failure;
+use crate::database::problem::{Failure, Foreign};
 use crate::database::session::{Fields, Login};
 use crate::database::sql::AGENT;
 use crate::database::tls;
@@ -42,12 +42,12 @@ impl Postgres {
     pub async fn open(
         stream: TcpStream,
         server: &DatabaseServer,
-        login: Login,
-    ) -> Result<Self, Failure> {
+        login: &Login,
+    ) -> Result<Self, Foreign> {
         let mut config = Config::new();
         config
-            .user(login.user)
-            .password(login.password)
+            .user(login.user.expose())
+            .password(login.password.expose())
             .dbname(&server.name)
             .application_name(AGENT);
         let Some(tls) = tls::config(&server.tls)? else {
@@ -73,9 +73,9 @@ impl Postgres {
     }
 
     /// The rows that a statement gives. One round trip: the simple protocol prepares nothing.
-    pub async fn rows(&self, statement: &str) -> Result<Vec<Fields>, Failure> {
+    pub async fn rows(&self, statement: &str) -> Result<Vec<Fields>, Foreign> {
         let Some(client) = &self.client else {
-            return Err(Failure::Unreachable("the session is closed".to_owned()));
+            return Err(Failure::Unreachable("the session is closed".to_owned()).into());
         };
         let answer = client.simple_query(statement).await?;
         let mut rows = Vec::new();
@@ -95,16 +95,15 @@ impl Postgres {
     }
 }
 
-impl From<tokio_postgres::Error> for Failure {
+impl From<tokio_postgres::Error> for Foreign {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(refusal) = error.as_db_error() {
-            return Self::Server {
-                code: refusal.code().code().to_owned(),
-                message: refusal.message().to_owned(),
-            };
+            let (code, message) = (refusal.code().code(), refusal.message());
+            return Failure::Server { code: code.to_owned(), message: message.to_owned() }.into();
         }
         let chain = chain(&error);
-        if chain.contains("TLS") { Self::Tls(chain) } else { Self::Unreachable(chain) }
+        let tls = chain.contains("TLS");
+        if tls { Failure::Tls(chain).into() } else { Failure::Unreachable(chain).into() }
     }
 }
 

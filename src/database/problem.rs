@@ -1,10 +1,13 @@
-//! What went wrong, for people: where, why, what to do. Never a password.
+//! What went wrong, for people: where, why, what to do. Never anything of the Secret with the login: who may
+//! read a status need not be allowed to read Secrets.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use crate::broker::report::{DatabaseProblem, ProblemKind};
 use crate::broker::settings::LeaseSettings;
+use crate::database::session::Login;
+use crate::secret;
 
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +72,9 @@ impl Failure {
 
     fn words(&self) -> String {
         match self {
-            Self::Server { code, message } => format!("{message} ({code})"),
+            Self::Server { code, message } => {
+                format!("{}: {message} ({code})", complaint(refusal(code)))
+            }
             Self::Late(limit) => format!("no answer within {} ms", limit.as_millis()),
             Self::Unreachable(why)
             | Self::Tls(why)
@@ -77,6 +82,34 @@ impl Failure {
             | Self::Mismatch(why)
             | Self::ReadOnly(why) => why.clone(),
             Self::Answer(what) => format!("unexpected answer: {what}"),
+        }
+    }
+}
+
+/// A failure in the words of a server or a driver, which may repeat the login.
+#[derive(Debug)]
+pub struct Foreign(Failure);
+
+impl From<Failure> for Foreign {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl Foreign {
+    /// The failure without whatever repeats the login that the session began with.
+    pub fn without(self, login: &Login) -> Failure {
+        let clean = |text| secret::withheld(text, &[&login.user, &login.password]);
+        match self.0 {
+            Failure::Server { code, message } => Failure::Server { code, message: clean(message) },
+            Failure::Unreachable(why) => Failure::Unreachable(clean(why)),
+            Failure::Tls(why) => Failure::Tls(clean(why)),
+            Failure::Answer(what) => Failure::Answer(clean(what)),
+            // Words of our own.
+            ours @ (Failure::Late(_)
+            | Failure::Credentials(_)
+            | Failure::Mismatch(_)
+            | Failure::ReadOnly(_)) => ours,
         }
     }
 }
@@ -103,12 +136,26 @@ fn refusal(code: &str) -> ProblemKind {
     }
 }
 
-/// A problem in words, with the place, the user and the remedy.
-pub fn problem(settings: &LeaseSettings, user: Option<&str>, failure: &Failure) -> DatabaseProblem {
+/// What a server complains of, in words of our own: its own ones may have to be left out.
+fn complaint(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::AuthenticationRefused => "the server refuses the user or the password",
+        ProblemKind::DatabaseMissing => "the server has no such database",
+        ProblemKind::RightsMissing => "the user lacks a right",
+        ProblemKind::ReadOnly => "the server takes no writes",
+        ProblemKind::TablesMismatch => "a table or a column is not there",
+        ProblemKind::TlsRefused => "the server asks for TLS",
+        ProblemKind::DatabaseUnreachable
+        | ProblemKind::DriverMissing
+        | ProblemKind::LockRowMissing => "the server reports an error",
+    }
+}
+
+/// A problem in words, with the place and the remedy.
+pub fn problem(settings: &LeaseSettings, failure: &Failure) -> DatabaseProblem {
     let (server, kind) = (&settings.server, failure.kind());
-    let who = user.map_or_else(String::new, |user| format!(" as user {user:?}"));
     let message = format!(
-        "database {:?} at {}:{}{who}: {}; {}",
+        "database {:?} at {}:{}: {}; {}",
         server.name,
         server.host,
         server.port,

@@ -8,35 +8,44 @@ use tokio::net::TcpStream;
 use crate::broker::settings::{DatabaseKind, DatabaseServer, LeaseSettings};
 use crate::database::mysql::MySql;
 use crate::database::postgres::Postgres;
-use crate::database::problem::Failure;
+use crate::database::problem::{Failure, Foreign};
 use crate::host_names;
+use crate::secret::Secret;
 
 /// The fields of a row, each in the server's text form.
 pub type Fields = Vec<Option<String>>;
 
 /// An open session.
 #[derive(Debug)]
-pub enum Session {
-    /// With PostgreSQL.
+pub struct Session {
+    link: Link,
+    /// With what it began: what the server says is told only without it.
+    login: Login,
+}
+
+#[derive(Debug)]
+enum Link {
     Postgres(Postgres),
-    /// With MySQL or MariaDB.
     MySql(MySql),
 }
 
 /// Who logs in.
+#[derive(Debug)]
 pub struct Login {
     /// User name.
-    pub user: String,
-    /// Password. Never shown.
-    pub password: String,
+    pub user: Secret,
+    /// Password.
+    pub password: Secret,
 }
 
 impl Session {
     /// Opens one with the credentials of this moment. The server gives up a statement after
     /// `patience`.
     pub async fn open(settings: &LeaseSettings, patience: Duration) -> Result<Self, Failure> {
-        let password = read(&settings.access.password).await?;
-        let login = Login { user: user(settings).await?, password };
+        let login = Login {
+            user: read(&settings.access.username).await?,
+            password: read(&settings.access.password).await?,
+        };
         let addresses =
             host_names::addresses(&settings.server.host).await.map_err(Failure::Unreachable)?;
         match settings.server.kind {
@@ -56,7 +65,9 @@ impl Session {
         patience: Duration,
     ) -> Result<Self, Failure> {
         let stream = dial(addresses, server.port).await?;
-        let mut session = Self::Postgres(Postgres::open(stream, server, login).await?);
+        let opened = Postgres::open(stream, server, &login).await;
+        let link = Link::Postgres(opened.map_err(|foreign| foreign.without(&login))?);
+        let mut session = Self { link, login };
         let millis = patience.as_millis();
         let deadlines = format!(
             "SET statement_timeout={millis}; SET lock_timeout={millis}; \
@@ -72,7 +83,9 @@ impl Session {
         login: Login,
         patience: Duration,
     ) -> Result<Self, Failure> {
-        let mut session = Self::MySql(MySql::open(addresses, server, login).await?);
+        let opened = MySql::open(addresses, server, &login).await;
+        let link = Link::MySql(opened.map_err(|foreign| foreign.without(&login))?);
+        let mut session = Self { link, login };
         // Whole seconds. The first is for row locks, the second for those of tables: a day by default.
         let seconds = patience.as_secs().max(1);
         session.run(&format!("SET innodb_lock_wait_timeout={seconds}")).await?;
@@ -84,10 +97,11 @@ impl Session {
 
     /// The rows that a statement gives.
     pub async fn rows(&mut self, statement: &str) -> Result<Vec<Fields>, Failure> {
-        match self {
-            Self::Postgres(session) => session.rows(statement).await,
-            Self::MySql(session) => session.rows(statement).await,
-        }
+        let rows: Result<_, Foreign> = match &mut self.link {
+            Link::Postgres(session) => session.rows(statement).await,
+            Link::MySql(session) => session.rows(statement).await,
+        };
+        rows.map_err(|foreign| foreign.without(&self.login))
     }
 
     /// Runs a statement whose rows, if any, are of no interest.
@@ -103,9 +117,9 @@ impl Session {
 
     /// Says good-bye, so that the server logs no broken connection.
     pub async fn close(self) {
-        match self {
-            Self::Postgres(session) => session.close().await,
-            Self::MySql(session) => session.close().await,
+        match self.link {
+            Link::Postgres(session) => session.close().await,
+            Link::MySql(session) => session.close().await,
         }
     }
 }
@@ -122,17 +136,12 @@ pub fn number(fields: &Fields, index: usize) -> Result<i64, Failure> {
     number.ok_or_else(|| Failure::answer(format!("not a number: {text:?}")))
 }
 
-/// The user's name.
-pub async fn user(settings: &LeaseSettings) -> Result<String, Failure> {
-    read(&settings.access.username).await
-}
-
-/// A Secret's file, without the newline that editors and `echo` leave.
-async fn read(path: &str) -> Result<String, Failure> {
-    match tokio::fs::read_to_string(path).await {
-        Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
-        Err(error) => Err(Failure::Credentials(format!("cannot read {path}: {error}"))),
-    }
+/// A Secret's file.
+async fn read(path: &str) -> Result<Secret, Failure> {
+    let bytes = tokio::fs::read(path).await;
+    let bytes =
+        bytes.map_err(|error| Failure::Credentials(format!("cannot read {path}: {error}")))?;
+    Secret::of_file(bytes).ok_or_else(|| Failure::Credentials(format!("{path} is not UTF-8")))
 }
 
 /// A connection to the first address that takes one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
@@ -34,15 +34,24 @@ fn roots(path: &str) -> Result<RootCertStore, Failure> {
         Failure::Tls(format!("the authority's certificates in {path} cannot be read: {error}"))
     };
     let mut roots = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&in_words(&error)))?;
     for certificate in certificates {
-        let certificate = certificate.map_err(|error| unreadable(&error))?;
-        roots.add(certificate).map_err(|error| unreadable(&error))?;
+        let certificate = certificate.map_err(|error| unreadable(&in_words(&error)))?;
+        roots.add(certificate).map_err(|_| unreadable(&"one is no X.509 certificate"))?;
     }
     if roots.is_empty() {
         return Err(unreadable(&"there is none"));
     }
     Ok(roots)
+}
+
+/// What is wrong with a PEM file. The error's own words quote the line: `caSecret` may name any Secret.
+fn in_words(error: &pem::Error) -> String {
+    if let pem::Error::Io(error) = error {
+        return error.to_string();
+    }
+    "it is not in PEM format".to_owned()
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Failure {
@@ -85,5 +94,31 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_file_is_told_that_holds_no_certificates() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        for text in [
+            "hunter2".to_owned(),
+            "-----BEGIN hunter2".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nhunter2".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nhunter2\n-----END hunter2-----".to_owned(),
+            "-----BEGIN CERTIFICATE-----\nhunter2=\n-----END CERTIFICATE-----".to_owned(),
+            "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----".to_owned(),
+        ] {
+            std::fs::write(path, &text).unwrap();
+            let failure = format!("{:?}", roots(path).unwrap_err());
+            assert!(failure.contains(path), "{failure}");
+            let bytes = format!("{:?}", b"hunter2");
+            let quoted = ["hunter2", "aHVudGVyMg", bytes.trim_matches(['[', ']'])];
+            assert!(quoted.iter().all(|quote| !failure.contains(quote)), "{text}: {failure}");
+        }
     }
 }

@@ -15,6 +15,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// The database drivers log what servers tell them, which may repeat a login. Whatever the filter says.
+const SILENT: [&str; 3] = ["tokio_postgres=off", "postgres_protocol=off", "mysql_async=off"];
+
 /// Logs to standard error from now on. `filter` is a directive such as `info` or `tandem=debug`.
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     init_to(format, filter, std::io::stderr)
@@ -25,7 +28,10 @@ pub fn init_to<W>(format: LogFormat, filter: &str, writer: W) -> anyhow::Result<
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter).context("cannot read the log filter")?;
+    let mut filter = EnvFilter::try_new(filter).context("cannot read the log filter")?;
+    for silent in SILENT {
+        filter = filter.add_directive(silent.parse().context("cannot read a log filter")?);
+    }
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

@@ -59,6 +59,7 @@ both! {
         a_release_of_a_standby_leaves_the_master_alone;
     refusals:
         a_wrong_password_is_refused,
+        nothing_of_a_secret_is_told_that_is_no_login,
         a_missing_database_is_named,
         a_user_without_rights_is_told_what_to_grant,
         tables_of_an_administrator_do_without_further_rights,

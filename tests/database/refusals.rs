@@ -11,20 +11,26 @@ use crate::server::PASSWORD;
 use crate::shared::{its_authority, other_authority};
 use crate::world::{World, settings};
 
+/// A user that is called otherwise than its database.
+const USER: &str = "u5er";
+
 fn is(problem: &DatabaseProblem, kind: ProblemKind, words: &[&str]) {
     let text = &problem.message;
     assert_eq!(problem.kind, kind, "{text}");
     assert!(words.iter().all(|word| text.contains(word)), "{words:?} not in: {text}");
-    assert!(!text.contains(PASSWORD) && !text.contains("wrong secret"), "{text}");
+    for secret in [PASSWORD, "wrong secret", USER] {
+        assert!(!text.contains(secret), "{secret} in: {text}");
+    }
     println!("{kind:?}: {text}");
 }
 
 pub async fn a_wrong_password_is_refused(kind: DatabaseKind) {
     let world = World::new(kind).await;
-    world.write_access(&world.name, "wrong secret");
+    world.write_access(USER, "wrong secret");
     let problem = world.agent().look().await.unwrap_err();
     let port = world.server.port.to_string();
     is(&problem, ProblemKind::AuthenticationRefused, &[&world.name, "127.0.0.1", &port, "Secret"]);
+    is(&problem, ProblemKind::AuthenticationRefused, &["refuses the user or the password"]);
     std::fs::remove_file(world.directory.path().join("password")).unwrap();
     let problem = world.agent().look().await.unwrap_err();
     is(&problem, ProblemKind::AuthenticationRefused, &["password"]);
@@ -45,7 +51,27 @@ pub async fn a_user_without_rights_is_told_what_to_grant(kind: DatabaseKind) {
     let world = World::new(kind).await;
     let limited = limited(&world, "SELECT").await;
     let problem = world.agent().prepare().await.unwrap_err();
-    is(&problem, ProblemKind::RightsMissing, &[&limited, "grant", "CREATE TABLE"]);
+    is(&problem, ProblemKind::RightsMissing, &["grant", "CREATE TABLE", "the user lacks a right"]);
+    assert!(!problem.message.contains(&limited), "{}", problem.message);
+}
+
+/// `credentialsSecret` may name any Secret: a token of a service account as user name and password.
+pub async fn nothing_of_a_secret_is_told_that_is_no_login(kind: DatabaseKind) {
+    let world = World::new(kind).await;
+    let head = "eyJhbGciOiJSUzI1NiIsImtpZCI6Ik5rWjRZV";
+    let token =
+        format!("{head}.{}.{}", "eyJhdWQiOlsiaHR0cHM6Ly9r".repeat(20), "d1RsVnZ".repeat(30));
+    for (user, password) in
+        [(&*token, &*token), (head, head), (&token[..70], "x"), ("a'b\"c", "\\n")]
+    {
+        world.write_access(user, password);
+        let agent = world.agent();
+        let problems = [agent.look().await.unwrap_err(), agent.prepare().await.unwrap_err()];
+        for text in problems.map(|problem| problem.message) {
+            assert!(!text.contains("eyJhbG") && !text.contains("a'b"), "{text}");
+            println!("{text}");
+        }
+    }
 }
 
 /// A user that may log in, and have these rights on all tables there are.
