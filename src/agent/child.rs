@@ -1,9 +1,11 @@
-//! The broker process: started without a shell, waited for by its own handle, its output passed on.
+//! The broker process: started without a shell, waited for by its own handle, its output passed on
+//! unread.
 
 use std::env;
 use std::fs;
+use std::future::pending;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,33 +15,19 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use crate::agent::event::{ChildNews, Event, Events};
-use crate::agent::machine::LogSign;
 use crate::agent::reap::{Kept, end_descendants};
+use crate::agent::signs::Signs;
 use crate::broker::settings::ChildSettings;
+use crate::broker::signs::LogSign;
 use crate::telemetry::output::{Output, Stream};
 
 /// A process that has not ended so long after `SIGKILL` waits for a device.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 /// Longer lines are passed on in pieces.
 const LONGEST_LINE: usize = 64 << 10;
-
-/// `LockableServiceSupport`'s last words before it stops the broker politely.
-const LOCK_LOST: &[u8] = b"no longer able to keep the exclusive lock";
-/// `SharedFileLocker`, once, when it finds the lock held.
-const WAITS: &[u8] = b"in slave mode waiting a lock to be acquired";
-
-/// `LeaseDatabaseLocker`, once, before its first try.
-const TRIES: &[u8] = b"attempting to acquire exclusive lease to become the master";
-/// `LeaseDatabaseLocker`, when it has got the lease.
-const TAKES: &[u8] = b"becoming master with lease expiry";
-
-/// A broker that takes a storage error for harmless, or is about to end politely because of one
-/// (`DefaultIOExceptionHandler`, 6.3.1).
-const STORAGE_FAILED: [&[u8]; 3] =
-    [b"Ignoring IO exception, ", b"Ignoring no space left exception, ", b"] due to exception, "];
 
 /// What a broker process needs from its agent.
 #[derive(Clone, Debug)]
@@ -60,13 +48,30 @@ pub struct Broker {
     signals: mpsc::UnboundedSender<Signal>,
 }
 
+type Signals = mpsc::UnboundedReceiver<Signal>;
+
 impl Broker {
     /// Starts it.
+    ///
+    /// # Errors
+    /// Why it cannot be started, in words.
     pub fn start(
         settings: &ChildSettings,
         generation: u32,
         around: Surroundings,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, String> {
+        // Before the broker, which opens it too.
+        let open = |path: &String| {
+            Signs::open(Path::new(path)).map_err(|error| format!("cannot make {path}: {error}"))
+        };
+        let signs = settings.signs.as_ref().map(open).transpose()?;
+        Self::spawn(settings, Told { generation, signs, around }).map_err(|error| {
+            format!("cannot start {}: {error}; is it in the image?", settings.program)
+        })
+    }
+
+    fn spawn(settings: &ChildSettings, told: Told) -> io::Result<Self> {
+        let around = &told.around;
         // A process group of its own: a terminal's Ctrl-C reaches the agent only, which decides.
         let mut child = Command::new(program(&settings.program))
             .args(&settings.arguments)
@@ -78,15 +83,14 @@ impl Broker {
         let id = child.id();
         around.kept.keep(id);
         let pid = id.and_then(|id| i32::try_from(id).ok()).ok_or(io::ErrorKind::NotFound)?;
-        let logged = Logged { generation, around: around.clone() };
         if let Some(out) = child.stdout.take() {
-            tokio::spawn(pass_on(out, Stream::Out, logged.clone()));
+            tokio::spawn(pass_on(out, Stream::Out, around.output.clone()));
         }
         if let Some(err) = child.stderr.take() {
-            tokio::spawn(pass_on(err, Stream::Err, logged));
+            tokio::spawn(pass_on(err, Stream::Err, around.output.clone()));
         }
         let (signals, queue) = mpsc::unbounded_channel();
-        tokio::spawn(wait(Waited { child, pid, generation }, queue, around));
+        tokio::spawn(wait(child, pid, queue, told));
         Ok(Self { pid, signals })
     }
 
@@ -125,39 +129,68 @@ pub(super) fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(name))
 }
 
-struct Waited {
-    child: Child,
-    pid: i32,
+/// What is told of a broker process, and to whom.
+struct Told {
     generation: u32,
+    signs: Option<Signs>,
+    around: Surroundings,
 }
 
-async fn wait(
-    mut waited: Waited,
-    mut signals: mpsc::UnboundedReceiver<Signal>,
-    around: Surroundings,
-) {
-    let generation = waited.generation;
-    let tell = async |news| drop(around.events.send(Event::Child { generation, news }).await);
-    let mut killed = false;
+impl Told {
+    async fn news(&self, news: ChildNews) {
+        let event = Event::Child { generation: self.generation, news };
+        drop(self.around.events.send(event).await);
+    }
+
+    async fn sign(&self, sign: LogSign) {
+        let event = Event::Log { generation: self.generation, sign };
+        drop(self.around.events.send(event).await);
+    }
+}
+
+async fn wait(mut child: Child, pid: i32, mut signals: Signals, mut told: Told) {
+    let mut killed = None;
     let status = loop {
         tokio::select! {
             biased;
-            status = waited.child.wait() => break status,
+            status = child.wait() => break status,
             Some(signal) = signals.recv() => {
                 // Not reaped yet, so the number is still its own.
-                send(waited.pid, signal);
-                killed |= signal == Signal::SIGKILL;
+                send(pid, signal);
+                if signal == Signal::SIGKILL {
+                    killed = Some(Instant::now());
+                }
             }
-            () = sleep(KILL_DEADLINE), if killed => {
-                killed = false;
-                tell(ChildNews::Stuck).await;
+            sign = next(&mut told.signs) => told.sign(sign).await,
+            () = passed(killed) => {
+                killed = None;
+                told.news(ChildNews::Stuck).await;
             }
         }
     };
-    tell(ChildNews::Exited(status.map_or_else(|error| error.to_string(), in_words))).await;
-    around.kept.forget(u32::try_from(waited.pid).ok());
-    end_descendants(waited.pid, &around.kept).await;
-    tell(ChildNews::Gone).await;
+    // Its last words come before its end.
+    while let Some(sign) = told.signs.as_mut().and_then(Signs::take) {
+        told.sign(sign).await;
+    }
+    let status = status.map_or_else(|error| error.to_string(), in_words);
+    told.news(ChildNews::Exited(status)).await;
+    told.around.kept.forget(u32::try_from(pid).ok());
+    end_descendants(pid, &told.around.kept).await;
+    told.news(ChildNews::Gone).await;
+}
+
+async fn next(signs: &mut Option<Signs>) -> LogSign {
+    match signs {
+        Some(signs) => signs.next().await,
+        None => pending().await,
+    }
+}
+
+async fn passed(killed: Option<Instant>) {
+    match killed {
+        Some(killed) => sleep_until(killed + KILL_DEADLINE).await,
+        None => pending().await,
+    }
 }
 
 fn send(pid: i32, signal: Signal) {
@@ -177,22 +210,16 @@ fn in_words(status: ExitStatus) -> String {
     }
 }
 
-#[derive(Clone)]
-struct Logged {
-    generation: u32,
-    around: Surroundings,
-}
-
 /// Passes lines on until the pipe closes. Never slower than the broker: what cannot be written is
 /// dropped there.
-async fn pass_on(pipe: impl AsyncRead + Unpin, stream: Stream, logged: Logged) {
+async fn pass_on(pipe: impl AsyncRead + Unpin, stream: Stream, output: Output) {
     let mut reader = BufReader::with_capacity(LONGEST_LINE / 4, pipe);
     let mut line = Vec::new();
     loop {
         let Ok(bytes) = reader.fill_buf().await else { return };
         if bytes.is_empty() {
             if !line.is_empty() {
-                logged.pass(stream, std::mem::take(&mut line)).await;
+                output.line(stream, std::mem::take(&mut line));
             }
             return;
         }
@@ -201,34 +228,8 @@ async fn pass_on(pipe: impl AsyncRead + Unpin, stream: Stream, logged: Logged) {
         line.extend(bytes.iter().take(taken));
         reader.consume(taken);
         if end.is_some() || line.len() >= LONGEST_LINE {
-            logged.pass(stream, std::mem::take(&mut line)).await;
+            output.line(stream, std::mem::take(&mut line));
         }
-    }
-}
-
-impl Logged {
-    async fn pass(&self, stream: Stream, line: Vec<u8>) {
-        let sign = sign(&line);
-        self.around.output.line(stream, line);
-        if let Some(sign) = sign {
-            let event = Event::Log { generation: self.generation, sign };
-            drop(self.around.events.send(event).await);
-        }
-    }
-}
-
-fn sign(line: &[u8]) -> Option<LogSign> {
-    let has = |words: &[u8]| line.windows(words.len()).any(|window| window == words);
-    if has(LOCK_LOST) {
-        Some(LogSign::LockLost)
-    } else if has(WAITS) || has(TRIES) {
-        Some(LogSign::Waits)
-    } else if has(TAKES) {
-        Some(LogSign::Takes)
-    } else if STORAGE_FAILED.into_iter().any(has) {
-        Some(LogSign::StorageFailed)
-    } else {
-        None
     }
 }
 

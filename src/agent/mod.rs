@@ -45,6 +45,7 @@ mod reap;
 mod record;
 mod run;
 mod serve;
+mod signs;
 mod sources;
 mod start;
 mod timers;

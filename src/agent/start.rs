@@ -49,9 +49,7 @@ impl Agent {
                 self.view.problem(Source::Peers, None);
                 self.inputs.push_back(Input::Child(ChildEvent::Started));
             }
-            Err(error) => {
-                let program = &self.settings.child.program;
-                let problem = format!("cannot start {program}: {error}; is it in the image?");
+            Err(problem) => {
                 self.view.problem(Source::Child, Some(problem));
                 self.next_life(None);
                 self.inputs.push_back(Input::Child(ChildEvent::NotStarted));

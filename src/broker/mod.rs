@@ -4,5 +4,6 @@ pub mod classic;
 pub mod jdbc;
 pub mod report;
 pub mod settings;
+pub mod signs;
 pub mod store;
 mod store_report;

@@ -74,6 +74,10 @@ pub struct ChildSettings {
     pub program: String,
     /// The arguments, in order.
     pub arguments: Vec<String>,
+    /// Where the agent makes a pipe before each start. The broker's log writes words of
+    /// [`LogSign`](super::signs::LogSign) to it. `None` for a broker whose log says nothing.
+    #[serde(default)]
+    pub signs: Option<String>,
 }
 
 /// The lock that elects the master.

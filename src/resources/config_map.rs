@@ -10,8 +10,8 @@ use crate::{
     broker::{
         classic::{
             GREETING_PORT,
-            config::{BrokerXml, log_config, login_config, millis},
-            launch, paths,
+            config::{BrokerXml, login_config, millis},
+            launch, log, paths,
         },
         settings::{
             AgentSettings, CredentialSettings, DatabaseAccess, GreetingSettings, LeaseSettings,
@@ -51,7 +51,7 @@ fn files(cluster: &ValidCluster) -> BTreeMap<String, String> {
     [
         ("activemq.xml", xml.render()),
         ("login.config", login_config()),
-        ("log4j2.properties", log_config(&cluster.store)),
+        ("log4j2.properties", log::properties(&cluster.store)),
         (SETTINGS_FILE, settings),
     ]
     .map(|(name, text)| (name.to_owned(), text))

@@ -12,11 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use tandem::broker::signs::LogSign;
 
 use crate::lease_broker;
 
 pub const LOCK: &str = "FAKE_BROKER_LOCK";
 pub const PORT: &str = "FAKE_BROKER_PORT";
+/// The agent's pipe for signs.
+pub const SIGNS: &str = "FAKE_BROKER_SIGNS";
 /// Half of the keep-alive period is the poll period.
 pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
 
@@ -49,13 +52,19 @@ pub fn main() {
     loop {
         sleep(keep_alive);
         if std::fs::metadata(&path).map(|data| time(&data)).ok() != Some(modified) {
-            println!("ERROR fake, no longer able to keep the exclusive lock so giving up");
+            say(LogSign::LockLost);
             // The polite stop that writes to the store.
             sleep(Duration::from_millis(300));
             drop(lock);
             exit(0);
         }
     }
+}
+
+/// What the log's configuration makes of a message of the broker.
+pub fn say(sign: LogSign) {
+    let mut pipe = OpenOptions::new().write(true).open(env::var(SIGNS).unwrap()).unwrap();
+    writeln!(pipe, "{}", sign.as_str()).unwrap();
 }
 
 fn acquire(path: &Path, keep_alive: Duration) -> (File, (i64, i64)) {
@@ -84,11 +93,7 @@ fn acquire(path: &Path, keep_alive: Duration) -> (File, (i64, i64)) {
             return (file, modified);
         }
         if !waited {
-            println!(
-                "INFO Database {} is locked by another server. This broker is now in slave mode \
-                 waiting a lock to be acquired",
-                path.display()
-            );
+            say(LogSign::Waits);
             waited = true;
         }
         sleep(keep_alive / 2);

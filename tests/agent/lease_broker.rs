@@ -8,6 +8,7 @@ use std::process::exit;
 use std::time::Duration;
 
 use tandem::broker::settings::DatabaseKind;
+use tandem::broker::signs::LogSign;
 use tokio::time::sleep;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -44,7 +45,7 @@ async fn run() {
         client: None,
     };
     let holder = lease.properties["holder"].clone();
-    println!("INFO {holder} attempting to acquire exclusive lease to become the master");
+    broker::say(LogSign::Waits);
     loop {
         match lease.obtain().await {
             Some(true) => break,
@@ -55,7 +56,7 @@ async fn run() {
             }
         }
     }
-    println!("INFO {holder}, becoming master with lease expiry in {} ms", lease.length);
+    broker::say(LogSign::Takes);
     if lease.properties["createTables"] == "true" {
         lease.make_tables().await;
     }
@@ -71,7 +72,7 @@ async fn run() {
         match lease.renew().await {
             Some(true) => {}
             Some(false) => {
-                println!("ERROR {holder}, no longer able to keep the exclusive lock so giving up");
+                broker::say(LogSign::LockLost);
                 sleep(Duration::from_millis(300)).await;
                 exit(0);
             }

@@ -204,6 +204,7 @@ impl Group {
             "child": {
                 "program": std::env::current_exe().unwrap(),
                 "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
+                "signs": config.join("signs"),
             },
             "lock": self.lock_settings(&config, &store),
             "volume": volume,
@@ -229,6 +230,7 @@ impl Group {
                 (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
             .env(broker::LOCK, &lock)
+            .env(broker::SIGNS, config.join("signs"))
             .envs(self.database.map(|port| (lease_broker::DATABASE, port.to_string())))
             .env(lease_broker::PROPERTIES, config.join("database.properties"))
             .env(lease_broker::LEASE, LEASE.to_string())

@@ -2,8 +2,9 @@
 
 use super::state::{FreeLock, Phase, State};
 use super::wait;
-use super::words::{Act, Child, Deadline, LockKind, LogSign, Side};
+use super::words::{Act, Child, Deadline, LockKind, Side};
 use crate::broker::report::{ExitReason, LockView};
+use crate::broker::signs::LogSign;
 
 pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     state.lock = view;

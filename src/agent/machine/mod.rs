@@ -85,10 +85,11 @@ mod state;
 mod wait;
 mod words;
 
+pub use crate::broker::signs::LogSign;
 pub use state::State;
 use state::{ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
-    Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, LogSign, MAX_FAILURES, Peers,
+    Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, MAX_FAILURES, Peers,
     PreparationView, RecordView, Side,
 };
 

@@ -1,6 +1,7 @@
 //! The machine's vocabulary: what it is told, and what it wants done.
 
 use crate::broker::report::{ExitReason, GreetingView, LockView};
+use crate::broker::signs::LogSign;
 use crate::lock::FileView;
 
 /// The highest number of the back-off: see [`Deadline::Backoff`].
@@ -71,19 +72,6 @@ pub enum Input {
     DeadlinePassed(Deadline),
     /// The pod is told to end.
     Terminate,
-}
-
-/// A line of the broker's log that says something about the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LogSign {
-    /// It waits for the lock. For a lease: it begins to try, and may be about to get it.
-    Waits,
-    /// It took the lock. Only brokers with leases say so.
-    Takes,
-    /// It found its lock lost and is about to stop politely.
-    LockLost,
-    /// A write to its volume failed: what it has in memory is no longer what the store has.
-    StorageFailed,
 }
 
 /// Changes of the broker process.

@@ -169,49 +169,6 @@ pub fn login_config() -> String {
     )
 }
 
-/// Everything to standard output, where `kubectl logs` finds it.
-pub fn log_config(store: &Store) -> String {
-    match store.database() {
-        None => LOG.to_owned(),
-        Some(_) => {
-            LOG.replace("appenders = console\n", "appenders = console, brief\n") + DATABASE_LOG
-        }
-    }
-}
-
-// The broker's own shutdown hook still logs: log4j's must not end the log before it.
-const LOG: &str = "\
-status = error
-shutdownHook = disable
-appenders = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %c{1} %m%n%throwable{full}
-rootLogger.level = INFO
-rootLogger.appenderRef.console.ref = console
-";
-
-/// A database that is away would be told with a stack trace of 60 lines at each try, twice a second.
-/// The message holds the reason.
-const DATABASE_LOG: &str = "\
-appender.brief.type = Console
-appender.brief.name = brief
-appender.brief.layout.type = PatternLayout
-appender.brief.layout.pattern = %d{yyyy-MM-dd'T'HH:mm:ss.SSSXXX} %-5p %c{1} %m%n%throwable{none}
-loggers = jdbc, keepalive, mariadb
-logger.jdbc.name = org.apache.activemq.store.jdbc
-logger.jdbc.level = INFO
-logger.jdbc.additivity = false
-logger.jdbc.appenderRef.brief.ref = brief
-logger.keepalive.name = org.apache.activemq.broker.LockableServiceSupport
-logger.keepalive.level = INFO
-logger.keepalive.additivity = false
-logger.keepalive.appenderRef.brief.ref = brief
-logger.mariadb.name = org.mariadb
-logger.mariadb.level = ERROR
-";
-
 #[cfg(test)]
 mod tests {
     use super::{super::fragment, *};

@@ -46,7 +46,7 @@ pub fn child(java: &Java, drivers: Option<&str>) -> ChildSettings {
         arguments.extend(["--extdir".to_owned(), directory.to_owned()]);
     }
     arguments.extend(["start".to_owned(), format!("xbean:file:{}/activemq.xml", paths::CONFIG)]);
-    ChildSettings { program: "java".to_owned(), arguments }
+    ChildSettings { program: "java".to_owned(), arguments, signs: Some(paths::SIGNS.to_owned()) }
 }
 
 fn heap(heap: &str) -> String {

@@ -6,6 +6,7 @@ pub mod greeting;
 mod jdbc_beans;
 pub mod launch;
 pub mod lease_sql;
+pub mod log;
 pub mod warm_up;
 
 /// Where things are inside a broker pod. The directories are mounted by `resources::pod`.
@@ -20,6 +21,8 @@ pub mod paths {
     pub const USERS: &str = "/etc/tandem-auth/users";
     /// Login files, written by the agent into memory.
     pub const LOGIN: &str = "/run/tandem";
+    /// The pipe for what the broker's log says of the lock, made by the agent before each start.
+    pub const SIGNS: &str = "/run/tandem/signs";
     /// The shared volume.
     pub const STORE: &str = "/store";
     /// KahaDB's directory on the shared volume.

@@ -104,7 +104,7 @@ impl Rules {
         Timing::new(&AgentSettings {
             schema: 1,
             cluster: word(),
-            child: ChildSettings { program: word(), arguments: Vec::new() },
+            child: ChildSettings { program: word(), arguments: Vec::new(), signs: None },
             lock,
             greeting: GreetingSettings::OpenWire { port: 1 },
             ports: Vec::new(),

@@ -1,6 +1,6 @@
 //! A program in a broker's place for the agent: it locks, waits, greets and gives up its lock as
 //! `ActiveMQ` Classic does, and writes a journal all the while. Its arguments are lock file, port,
-//! keep-alive period in milliseconds and journal.
+//! keep-alive period in milliseconds, journal and the agent's pipe for signs.
 
 use std::env;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use nfslab::wire::tick_line;
 
@@ -19,17 +19,21 @@ use crate::actor::{try_lock, wait_for_lock};
 /// The first bytes of `OpenWire`.
 const GREETING: &[u8] = b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c";
 
+/// Words of `tandem::broker::signs`, which this small program does without.
+const WAITS: &str = "waits";
+const LOCK_LOST: &str = "lock-lost";
+
 /// How often it writes a line.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Serves while the lock file is as it left it.
 pub fn run() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(2).collect();
-    let [lock, port, keep_alive, journal] = arguments.as_slice() else {
-        anyhow::bail!("a broker needs lock file, port, keep-alive period and journal");
+    let [lock, port, keep_alive, journal, signs] = arguments.as_slice() else {
+        bail!("a broker needs lock file, port, keep-alive period, journal and pipe");
     };
     let keep_alive = Duration::from_millis(keep_alive.parse().context("the keep-alive period")?);
-    let file = acquire(lock, keep_alive).context("the lock")?;
+    let file = acquire(lock, keep_alive, signs).context("the lock")?;
     let modified = file.metadata().context("the lock file")?.modified()?;
 
     let address = (Ipv4Addr::LOCALHOST, port.parse().context("the port")?);
@@ -46,21 +50,25 @@ pub fn run() -> Result<()> {
     loop {
         sleep(keep_alive);
         let now = fs::metadata(lock).and_then(|data| data.modified());
-        ensure!(
-            now.is_ok_and(|now| now == modified),
-            "no longer able to keep the exclusive lock so giving up"
-        );
+        if now.is_ok_and(|now| now == modified) {
+            continue;
+        }
+        say(signs, LOCK_LOST)?;
+        bail!("the lock file was changed");
     }
 }
 
-fn acquire(path: &str, keep_alive: Duration) -> Result<File> {
+/// What the log's configuration makes of a message of a broker.
+fn say(signs: &str, sign: &str) -> Result<()> {
+    let mut pipe = File::options().write(true).open(signs).context("the pipe")?;
+    Ok(writeln!(pipe, "{sign}")?)
+}
+
+fn acquire(path: &str, keep_alive: Duration, signs: &str) -> Result<File> {
     let file = open(path)?;
     let waits = !try_lock(&file)?;
     if waits {
-        println!(
-            "INFO Database {path} is locked by another server. This broker is now in slave mode \
-             waiting a lock to be acquired"
-        );
+        say(signs, WAITS)?;
         wait_for_lock(&file)?;
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;

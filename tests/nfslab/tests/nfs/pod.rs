@@ -18,6 +18,7 @@ const KEEP_ALIVE_MILLIS: u64 = 1000;
 const HANG_MILLIS: u64 = 60_000;
 const GREETING_PORT: u16 = 61_617;
 const CONFIG: &str = "/etc/tandem";
+const SIGNS: &str = "/tmp/signs";
 const POLL: Duration = Duration::from_millis(200);
 
 /// A group of agents, and the API server that all machines reach.
@@ -87,8 +88,9 @@ impl Group {
                 "program": "/bin/nfslab-guest",
                 "arguments": [
                     "broker", lock, GREETING_PORT.to_string(), KEEP_ALIVE_MILLIS.to_string(),
-                    journal,
+                    journal, SIGNS,
                 ],
+                "signs": SIGNS,
             },
             "lock": {"file": {
                 "path": lock,
