@@ -21,6 +21,7 @@ pub mod record;
 mod revision;
 pub mod rollout;
 pub mod size;
+pub mod sizing;
 pub mod split_brain;
 pub mod status;
 pub mod switchover;

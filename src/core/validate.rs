@@ -22,7 +22,11 @@ use crate::{
         },
         store::Store,
     },
-    core::{database, windows},
+    core::{
+        database,
+        sizing::{self, Sizes},
+        windows,
+    },
 };
 
 /// Names of environment variables that the agent relies on.
@@ -49,6 +53,8 @@ pub struct ValidCluster {
     pub store: Store,
     /// The user's XML, parsed.
     pub fragment: Fragment,
+    /// How much memory and disk a broker may use.
+    pub sizes: Sizes,
     /// The broker's image.
     pub image: String,
     /// Hash of what in the spec shapes a pod: a pod of another revision is to be replaced. It is made
@@ -155,6 +161,10 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     for (field, text) in pod_problems(spec) {
         problem(field, text);
     }
+    let sizes = sizing::sizes(spec, &fragment.usage);
+    for (field, text) in sizes.as_ref().err().into_iter().flatten() {
+        problem(field, text.clone());
+    }
     let name = ClusterName {
         namespace: cluster.metadata.namespace.clone().unwrap_or_default(),
         name: cluster.metadata.name.clone().unwrap_or_default(),
@@ -163,13 +173,15 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     for (field, text) in store.as_ref().err().into_iter().flatten() {
         problem(format!("storage.{field}").trim_end_matches('.'), text.clone());
     }
-    let Some(store) = store.ok().filter(|_| problems.is_empty()) else { return Err(problems) };
+    let whole = store.ok().zip(sizes.ok()).filter(|_| problems.is_empty());
+    let Some((store, sizes)) = whole else { return Err(problems) };
     Ok(ValidCluster {
         name,
         store,
         uid: cluster.metadata.uid.clone().unwrap_or_default(),
         generation: cluster.metadata.generation,
         fragment,
+        sizes,
         image: spec.broker.image.clone().unwrap_or_else(|| classic_image(&spec.broker.version)),
         revision: revision(spec, request(cluster, labels::RESTART).as_deref()),
         switchover: request(cluster, labels::SWITCHOVER),
@@ -277,6 +289,17 @@ mod tests {
                 "spec.broker.java.options",
                 "remove it",
             ),
+            (
+                "broker: {config: {xml: <systemUsage><bean/></systemUsage>}}",
+                "spec.broker.config.xml",
+                "must contain one",
+            ),
+            ("broker: {java: {heap: 1Gi}}", "spec.broker.java.heap", "lower the heap"),
+            (
+                "listeners: [{name: a, protocol: AMQP, port: 5672, maxConnections: 5000}]",
+                "spec.listeners",
+                "lower it",
+            ),
             ("pod: {env: [{name: POD_NAME, value: x}]}", "spec.pod.env", "another name"),
             ("pod: {volumes: [{name: store}]}", "spec.pod.volumes", "another name"),
             (
@@ -290,7 +313,7 @@ mod tests {
                 "another mountPath",
             ),
             (
-                "pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m}}}",
+                "pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m, memory: 1Gi}}}",
                 "spec.pod.resources",
                 "raise the limit",
             ),

@@ -46,6 +46,7 @@ fn files(cluster: &ValidCluster) -> BTreeMap<String, String> {
         listeners: &cluster.spec.listeners,
         store: &cluster.store,
         fragment: &cluster.fragment,
+        heap: cluster.sizes.heap,
     };
     let settings = serde_json::to_string_pretty(&agent_settings(cluster)).unwrap_or_default();
     [

@@ -19,10 +19,10 @@ use super::{Settings, config_map, database, meta};
 use crate::{
     api::{
         labels,
-        v1alpha1::{Resources, default_resources},
+        v1alpha1::{QuantityValue, Resources, mebibytes},
     },
     broker::{classic::paths, settings::AGENT_PORT},
-    core::validate::ValidCluster,
+    core::{sizing, validate::ValidCluster},
 };
 
 /// User, group and fsGroup of a broker: the official image's user has no fixed number.
@@ -202,9 +202,7 @@ fn broker(cluster: &ValidCluster) -> Container {
         command: Some(command.map(str::to_owned).to_vec()),
         env: Some(env),
         ports: Some(container_ports(cluster)),
-        resources: Some(requirements(
-            &spec.pod.resources.clone().unwrap_or_else(default_resources),
-        )),
+        resources: Some(requirements(&sizing::resources(&cluster.spec))),
         security_context: Some(container_security()),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 2)),
@@ -264,7 +262,7 @@ fn probe(path: &str, period: i32, failures: i32) -> Probe {
 }
 
 fn requirements(resources: &Resources) -> ResourceRequirements {
-    let convert = |map: &BTreeMap<String, crate::api::v1alpha1::QuantityValue>| {
+    let convert = |map: &BTreeMap<String, QuantityValue>| {
         Some(
             map.iter()
                 .map(|(name, value)| (name.clone(), value.into()))
@@ -340,7 +338,13 @@ fn volumes(cluster: &ValidCluster) -> Vec<Volume> {
         }),
         ..named("store")
     }));
-    volumes.push(empty("scratch", None));
+    volumes.push(Volume {
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: None,
+            size_limit: Some(Quantity(mebibytes(cluster.sizes.tmp))),
+        }),
+        ..named("scratch")
+    });
     volumes.extend(database::volumes(cluster));
     if let Some(users) = &cluster.spec.auth.users_secret {
         volumes.push(secret("users", users.name.clone()));

@@ -93,7 +93,13 @@ pub(super) fn heap() -> String {
     "50%".to_owned()
 }
 pub(super) fn listeners() -> Vec<Listener> {
-    vec![Listener { name: "openwire".to_owned(), protocol: Protocol::OpenWire, port: 61616 }]
+    vec![Listener {
+        name: "openwire".to_owned(),
+        protocol: Protocol::OpenWire,
+        port: 61616,
+        max_connections: None,
+        max_frame_size: None,
+    }]
 }
 pub(super) fn access_modes() -> Vec<String> {
     vec!["ReadWriteMany".to_owned()]

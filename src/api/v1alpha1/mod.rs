@@ -12,7 +12,7 @@ mod update;
 pub use crd::crd;
 pub use database::*;
 pub use defaults::*;
-pub use quantity::{QuantityValue, amount};
+pub use quantity::{QuantityValue, amount, mebibytes, whole};
 pub use spec::*;
 pub use status::*;
 pub use storage::*;

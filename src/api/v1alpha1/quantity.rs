@@ -82,6 +82,21 @@ pub fn amount(text: &str) -> Option<f64> {
     number.parse::<f64>().ok().map(|value| value * factor)
 }
 
+/// The amount of a quantity in whole bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, as it should"
+)]
+pub fn whole(amount: f64) -> u64 {
+    amount as u64
+}
+
+/// Whole mebibytes as a quantity, rounded up.
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{}Mi", bytes.div_ceil(1 << 20))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

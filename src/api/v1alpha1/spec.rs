@@ -151,7 +151,8 @@ pub enum ImagePullPolicy {
 #[serde(rename_all = "camelCase", default)]
 pub struct Java {
     /// The largest heap: a percentage of the container's memory limit such as `50%`, or a quantity
-    /// such as `2Gi`. Leave the other half to threads, buffers and the page cache of the store.
+    /// such as `2Gi`. Leave the other half to threads, buffers and the page cache of the store. A percentage
+    /// needs a memory limit in `pod.resources`, and at least 256Mi of that limit must remain beside the heap.
     #[schemars(
         length(min = 1, max = 16),
         regex(pattern = r"^([1-9][0-9]?%|[1-9][0-9]*(Ki|Mi|Gi)?)$")
@@ -189,6 +190,18 @@ pub struct Listener {
     #[schemars(range(min = 1024, max = 65535))]
     #[x_kube(validation = Rule::new("self != 61610 && self != 9616").message("listeners: ports 61610 and 9616 are used by Tandem itself; choose another"))]
     pub port: i32,
+    /// How many clients may be connected at once; further ones are refused. Default 1000, as in the
+    /// configuration that ActiveMQ ships, or what the heap can carry if that is less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub max_connections: Option<u32>,
+    /// The largest message with its headers, such as `50Mi`. The broker closes a connection that sends a larger
+    /// one. Default: a 256th of the heap, which is 2Mi with default settings, and at most 10Mi, as in the
+    /// configuration that ActiveMQ ships. At most an eighth of the heap, and 256Mi. While a broker stores a message,
+    /// the message is in the heap several times: with a larger value than the default one, about 20 clients that
+    /// send such messages at once exhaust the heap, and the broker fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_frame_size: Option<QuantityValue>,
 }
 
 /// What is spoken on a listener.

@@ -1,8 +1,8 @@
 //! The configuration files of ActiveMQ Classic; the only place that writes XML.
 
-use super::{GREETING_PORT, fragment::Fragment, jdbc_beans, paths, warm_up};
+use super::{connectors, fragment::Fragment, jdbc_beans, paths, warm_up};
 use crate::{
-    api::v1alpha1::{Listener, Protocol},
+    api::v1alpha1::Listener,
     broker::store::{Store, VolumeLock},
 };
 
@@ -16,17 +16,14 @@ pub struct BrokerXml<'a> {
     pub store: &'a Store,
     /// The user's own elements.
     pub fragment: &'a Fragment,
+    /// The largest heap in bytes.
+    pub heap: u64,
 }
 
 /// How often, in milliseconds, a broker looks whether its volume has more or less room than before, and
 /// how many more bytes count.
 const LOOK_FOR_ROOM: &str =
     r#" schedulePeriodForDiskUsageCheck="5000" diskUsageCheckRegrowThreshold="1048576""#;
-
-/// Only a limit in percent rises again when there is more room than before: a broker that starts on a
-/// full volume would otherwise take no message until it is started again (6.3.1). Senders wait at nine tenths:
-/// a broker that finds no room for its index and for what consumers acknowledge has to be killed.
-const MOST_OF_THE_VOLUME: &str = r#"<systemUsage><systemUsage><storeUsage><storeUsage percentLimit="90"/></storeUsage></systemUsage></systemUsage>"#;
 
 /// By default a broker goes on when its disk was full. Its index is then older than it believes, and
 /// messages that it has acknowledged are not found again (docs/decisions/0014).
@@ -39,22 +36,19 @@ impl BrokerXml<'_> {
     /// schema before placeholders are replaced. `restartAllowed` is false because a broker that lost
     /// its lock must end, not start over inside the same JVM.
     pub fn render(&self) -> String {
+        let on_volume = matches!(self.store, Store::Volume { .. });
         let mut children = vec![
             ("managementContext", r#"<managementContext><managementContext createConnector="false"/></managementContext>"#.to_owned()),
             ("persistenceAdapter", format!("<persistenceAdapter>{}</persistenceAdapter>", self.persistence())),
             ("plugins", self.plugins()),
-            ("transportConnectors", self.connectors()),
+            ("transportConnectors", connectors::render(self.listeners, self.heap)),
+            ("systemUsage", self.fragment.usage.render(on_volume)),
         ];
         if matches!(self.store, Store::Database { .. }) {
             children.push(("ioExceptionHandler", jdbc_beans::io_exception_handler()));
         }
-        let on_volume = matches!(self.store, Store::Volume { .. });
         if on_volume {
             children.push(("ioExceptionHandler", NO_ERROR_IS_IGNORED.to_owned()));
-        }
-        let theirs = |name: &str| self.fragment.elements.iter().any(|e| e.name == name);
-        if on_volume && !theirs("systemUsage") {
-            children.push(("systemUsage", MOST_OF_THE_VOLUME.to_owned()));
         }
         children.extend(self.fragment.elements.iter().map(|e| (e.name.as_str(), e.text.clone())));
         children.sort_by_key(|(name, _)| *name); // the schema wants alphabetical order
@@ -121,31 +115,6 @@ impl BrokerXml<'_> {
         }
         format!("<plugins>{plugins}</plugins>")
     }
-
-    /// The agent's own listener comes last: connectors start in order, so when it greets, all the
-    /// users' listeners are open.
-    fn connectors(&self) -> String {
-        let connector =
-            |name: &str, uri: &str| format!(r#"<transportConnector name="{name}" uri="{uri}"/>"#);
-        let listeners = self.listeners.iter().map(|listener| {
-            let scheme = scheme(listener.protocol);
-            let uri =
-                format!("{scheme}://0.0.0.0:{}?wireFormat.maxFrameSize=104857600", listener.port);
-            connector(&listener.name, &uri)
-        });
-        let greeting = connector("tandem-greeting", &format!("tcp://127.0.0.1:{GREETING_PORT}"));
-        let connectors: Vec<String> = listeners.chain([greeting]).collect();
-        format!("<transportConnectors>{}</transportConnectors>", connectors.concat())
-    }
-}
-
-fn scheme(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::OpenWire => "tcp",
-        Protocol::AMQP => "amqp",
-        Protocol::MQTT => "mqtt",
-        Protocol::STOMP => "stomp",
-    }
 }
 
 /// Whole milliseconds of a duration.
@@ -174,8 +143,8 @@ mod tests {
     use super::{super::fragment, *};
 
     fn render(xml: &str) -> String {
-        let listeners =
-            [Listener { name: "openwire".into(), protocol: Protocol::OpenWire, port: 61616 }];
+        let listeners: Vec<Listener> =
+            serde_saphyr::from_str("[{name: openwire, protocol: OpenWire, port: 61616}]").unwrap();
         let fragment = fragment::parse(xml).unwrap();
         BrokerXml {
             name: "orders",
@@ -190,6 +159,7 @@ mod tests {
                 preflight: crate::broker::settings::Preflight::Required,
             },
             fragment: &fragment,
+            heap: 512 << 20,
         }
         .render()
     }
@@ -202,8 +172,8 @@ mod tests {
         assert!(
             at("<plugins") < at("<systemUsage") && at("<systemUsage") < at("<transportConnectors")
         );
-        assert_eq!(text.matches("<systemUsage").count(), 1, "the user's own stands in ours' place");
-        fragment::parse(&text).unwrap();
+        assert_eq!(text.matches("<systemUsage").count(), 2, "the user's own, completed");
+        fragment::split(&text).unwrap();
     }
 
     #[test]

@@ -5,6 +5,8 @@ use quick_xml::{
     events::{BytesStart, Event},
 };
 
+use super::usage::Usage;
+
 /// What Tandem sets up itself, and what to do instead of writing it.
 const OWNED: [(&str, &str); 9] = [
     ("persistenceAdapter", "the store and its lock come from spec.storage"),
@@ -38,8 +40,10 @@ pub struct Element {
 /// The user's elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
-    /// Children of `<broker>` other than `<plugins>`.
+    /// Children of `<broker>` other than `<plugins>` and `<systemUsage>`.
     pub elements: Vec<Element>,
+    /// The limits in `<systemUsage>`.
+    pub usage: Usage,
     /// Children of `<plugins>`.
     pub plugins: Vec<Element>,
 }
@@ -50,26 +54,74 @@ pub struct Fragment {
 /// A sentence that says what is wrong, where, and what to do.
 pub fn parse(xml: &str) -> Result<Fragment, String> {
     let mut fragment = Fragment::default();
+    let mut names = Vec::new();
     for element in split(xml)? {
+        plain(&element)?;
         if let Some((name, why)) = OWNED.iter().find(|(name, _)| *name == element.name) {
             return Err(format!("<{name}> is set up by Tandem ({why}); remove it"));
         }
-        if fragment.elements.iter().any(|earlier| earlier.name == element.name) {
+        if names.contains(&element.name) {
             return Err(format!("<{}> stands there twice; merge the two", element.name));
         }
-        if element.name == "plugins" {
-            fragment.plugins = plugins(&element)?;
-        } else {
-            fragment.elements.push(element);
+        names.push(element.name.clone());
+        match element.name.as_str() {
+            "plugins" => fragment.plugins = plugins(&element)?,
+            "systemUsage" => fragment.usage = Usage::parse(&element)?,
+            _ => fragment.elements.push(element),
         }
     }
     Ok(fragment)
 }
 
+/// A prefix or a namespace of its own would hide which element it is from the checks of this file.
+fn plain(element: &Element) -> Result<(), String> {
+    let own_namespace = |name: &String| name == "xmlns" || name.starts_with("xmlns:");
+    if element.name.contains(':') {
+        return Err(format!("<{}> has a prefix; write the element without it", element.name));
+    }
+    if element.attributes()?.iter().any(|(name, _)| own_namespace(name)) {
+        return Err(format!("<{}> sets a namespace; remove its xmlns", element.name));
+    }
+    Ok(())
+}
+
+impl Element {
+    /// The attributes of its tag, with their values as they are written.
+    ///
+    /// # Errors
+    /// What is not well-formed.
+    pub fn attributes(&self) -> Result<Vec<(String, String)>, String> {
+        match Reader::from_str(&self.text).read_event() {
+            Ok(Event::Start(tag) | Event::Empty(tag)) => tag
+                .attributes()
+                .map(|attribute| {
+                    let attribute =
+                        attribute.map_err(|error| format!("<{}>: {error}", self.name))?;
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    Ok((text(attribute.key.as_ref()), text(&attribute.value)))
+                })
+                .collect(),
+            _ => Err(format!("<{}> has no tag", self.name)),
+        }
+    }
+
+    /// The elements directly inside of it.
+    ///
+    /// # Errors
+    /// What is not well-formed, or text where only elements can stand.
+    pub fn children(&self) -> Result<Vec<Self>, String> {
+        let mut reader = Reader::from_str(&self.text);
+        match reader.read_event() {
+            Ok(Event::Start(_)) => {}
+            _ => return Ok(Vec::new()),
+        }
+        let inner = self.text.get(position(&reader)..).unwrap_or_default();
+        split(inner.rsplit_once("</").map_or("", |(inner, _)| inner))
+    }
+}
+
 fn plugins(element: &Element) -> Result<Vec<Element>, String> {
-    let inner = element.text.split_once('>').map_or("", |(_, rest)| rest);
-    let inner = inner.rsplit_once("</").map_or("", |(inner, _)| inner);
-    let plugins = split(inner)?;
+    let plugins = element.children()?;
     match plugins.iter().find(|plugin| OWNED_PLUGINS.contains(&plugin.name.as_str())) {
         Some(plugin) => Err(format!(
             "<{}> is set up by Tandem (users come from spec.auth); remove it",
@@ -80,7 +132,7 @@ fn plugins(element: &Element) -> Result<Vec<Element>, String> {
 }
 
 /// Splits XML into its outermost elements.
-fn split(xml: &str) -> Result<Vec<Element>, String> {
+pub(super) fn split(xml: &str) -> Result<Vec<Element>, String> {
     let mut reader = Reader::from_str(xml);
     let mut elements = Vec::new();
     let mut open: Option<(String, usize, usize)> = None; // name, start, depth
@@ -174,14 +226,17 @@ mod tests {
 
     #[test]
     fn elements_keep_their_text_and_plugins_are_opened() {
-        let xml = "<!-- mine -->\n<systemUsage><systemUsage x='1'/></systemUsage>\n\
+        let xml = "<!-- mine -->\n<destinationInterceptors><a x='1>2'/></destinationInterceptors>\n\
                    <plugins><a b=\"c\">&amp;</a><d/></plugins><destinations/>";
         let fragment = parse(xml).unwrap();
         let names = |list: &[Element]| list.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(&fragment.elements), ["systemUsage", "destinations"]);
+        assert_eq!(names(&fragment.elements), ["destinationInterceptors", "destinations"]);
         assert_eq!(names(&fragment.plugins), ["a", "d"]);
         assert_eq!(fragment.plugins[0].text, "<a b=\"c\">&amp;</a>");
-        assert_eq!(fragment.elements[0].text, "<systemUsage><systemUsage x='1'/></systemUsage>");
+        assert_eq!(
+            fragment.elements[0].text,
+            "<destinationInterceptors><a x='1>2'/></destinationInterceptors>"
+        );
     }
 
     #[test]
@@ -200,6 +255,10 @@ mod tests {
             ("<plugins><simpleAuthenticationPlugin/></plugins>", "spec.auth"),
             ("<a b='1' b='2'/>", "<a>"),
             ("<a b=1/>", "<a>"),
+            ("<x:systemUsage/>", "without it"),
+            ("<property xmlns='http://www.springframework.org/schema/beans'/>", "xmlns"),
+            ("<systemUsage/><systemUsage/>", "twice"),
+            ("<plugins/><plugins/>", "twice"),
         ] {
             let message = parse(xml).expect_err(xml);
             assert!(message.contains(reason), "{xml}: {message}");

@@ -1,12 +1,14 @@
 //! ActiveMQ Classic: its configuration, its command line and its greeting.
 
 pub mod config;
+pub mod connectors;
 pub mod fragment;
 pub mod greeting;
 mod jdbc_beans;
 pub mod launch;
 pub mod lease_sql;
 pub mod log;
+pub mod usage;
 pub mod warm_up;
 
 /// Where things are inside a broker pod. The directories are mounted by `resources::pod`.
