@@ -3,17 +3,23 @@
 //!
 //! Recordings are not made anew when the types change: they stand for those who are still running.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on ends")]
 
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use tandem::{
     broker::{
-        report::{AgentState, ExitReason, LockView, ProblemKind, Report},
+        report::{
+            AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
+            Evidence, ExitReason, GreetingView, LockReport, LockView, NoteKind, PeerReport,
+            ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind, StoreProblem,
+            StoreProblemKind, TrialReport, VolumeReport,
+        },
         settings::{AgentSettings, SETTINGS_SCHEMA},
     },
     core::record::RecordView,
+    lock::trial::{Ask, Beat, Deed},
 };
 
 const REPORTS: [&str; 6] = [
@@ -171,4 +177,165 @@ fn a_recorded_promotion_is_read_also_with_what_a_later_version_adds() {
     record["metadata"]["annotations"]["tandem-operator.io/added-later"] = json!("{}");
     record["endpoints"][0]["addedLater"] = json!({});
     assert_eq!(RecordView::read(&record), read);
+}
+
+/// A report in which every field says something.
+fn full() -> Report {
+    let message = || "what and why".to_owned();
+    let time = "2026-01-01T00:00:00Z".parse().unwrap();
+    Report {
+        pod: "orders-0".to_owned(),
+        pod_uid: "uid".to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        state: AgentState::Master,
+        lock: LockReport { view: LockView::Mine(Evidence::Kernel), age_millis: 5 },
+        greeting: GreetingView::Ok,
+        child: Some(ChildReport { instance: message(), pid: 7, started: time, restarts: 0 }),
+        last_exit: Some(ChildExit {
+            reason: ExitReason::LockLost,
+            status: message(),
+            at: time,
+            was_master: true,
+            stopped: Some(time),
+        }),
+        promotion: Some(PromotionReport {
+            lock_taken: time,
+            greeted: time,
+            recorded: Some(time),
+            epoch: Some(2),
+        }),
+        epoch: 2,
+        message: Some(message()),
+        database: Some(DatabaseReport {
+            server: Some(message()),
+            problem: Some(DatabaseProblem { kind: ProblemKind::ReadOnly, message: message() }),
+            notes: vec![DatabaseNote { kind: NoteKind::ClockSkew, message: message() }],
+            clock_offset_millis: Some(1),
+        }),
+        volume: Some(VolumeReport {
+            file_system: Some(message()),
+            local: false,
+            trial: Some(TrialReport {
+                peer: message(),
+                peer_node: message(),
+                same_node: false,
+                release_millis: 1,
+                visible_millis: 1,
+                stale_millis: Some(1),
+            }),
+            problem: Some(StoreProblem { kind: StoreProblemKind::Full, message: message() }),
+            notes: vec![StoreNote { kind: StoreNoteKind::Slow, message: message() }],
+            waits_for: Some(message()),
+            beat_millis: Some(1),
+            peers: vec![PeerReport {
+                pod: message(),
+                uid: message(),
+                node: message(),
+                quiet_millis: Some(1),
+                known_millis: 1,
+                locked: Some(true),
+            }],
+        }),
+    }
+}
+
+/// The places of all words: strings that are no times.
+fn words(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(key, inner)| words(inner, &format!("{path}/{key}"), found));
+        }
+        Value::Array(list) => {
+            list.iter()
+                .enumerate()
+                .for_each(|(at, inner)| words(inner, &format!("{path}/{at}"), found));
+        }
+        Value::String(word) if word.parse::<jiff::Timestamp>().is_err() => {
+            found.push(path.to_owned())
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Each word of each report in turn is one that this version does not know. The report is read all the same,
+/// so its agent has answered; and it proves no more than before.
+#[test]
+fn any_word_of_a_later_agent_is_survived_and_proves_nothing() {
+    let all = REPORTS.iter().map(|name| recorded(name));
+    for said in all.chain([serde_json::to_value(full()).unwrap()]) {
+        let before: Report = serde_json::from_value(said.clone()).unwrap();
+        let mut places = Vec::new();
+        words(&said, "", &mut places);
+        assert!(places.len() > 5, "{places:?}");
+        for place in places {
+            let mut later = said.clone();
+            *later.pointer_mut(&place).unwrap() = json!("AddedLater");
+            let after = serde_json::from_value::<Report>(later);
+            let after = after.unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert!(before.waits() || !after.waits(), "{place}");
+            assert!(before.holds() || !after.holds(), "{place}");
+            if ["/state", "/lock/view/holder"].contains(&&*place) {
+                assert!(!after.waits(), "{place}");
+            }
+            if place.starts_with("/lock/view") {
+                assert!(!after.holds(), "{place}");
+            }
+            assert!(!(place == "/greeting" && after.greeting == GreetingView::Ok), "{place}");
+        }
+    }
+}
+
+/// A claim in words that are not known is no proof, but a claim: nobody is promoted against it.
+#[test]
+fn an_evidence_of_a_later_agent_is_a_claim_and_no_proof() {
+    for evidence in [json!("AddedLater"), json!(null), json!({"added": "later"})] {
+        let mut said = serde_json::to_value(full()).unwrap();
+        *said.pointer_mut("/lock/view/evidence").unwrap() = evidence;
+        let report: Report = serde_json::from_value(said).unwrap();
+        assert_eq!(report.lock.view, LockView::Mine(Evidence::Unknown));
+        assert!(report.claim().is_some() && !report.holds() && !report.waits());
+    }
+}
+
+#[test]
+fn a_deed_of_a_later_pod_is_read_from_its_beat() {
+    let ask = |deed| Some(Ask { peer: "uid".to_owned(), trial: 1, deed });
+    let beat = Beat { ask: ask(Deed::Hold), done: ask(Deed::Kill), ..Beat::default() };
+    for place in ["/ask/deed", "/done/deed"] {
+        let mut later = serde_json::to_value(&beat).unwrap();
+        *later.pointer_mut(place).unwrap() = json!("AddedLater");
+        let read: Beat = serde_json::from_value(later).unwrap();
+        let deed = if place.starts_with("/ask") { read.ask } else { read.done };
+        assert_eq!(deed.unwrap().deed, Deed::Unknown);
+    }
+}
+
+/// What is read is either of another version, and then has a word for what it does not know, or comes from
+/// the same version: settings with their agent, specs by their definition, answers of a process to its child.
+#[test]
+fn every_enum_that_is_read_from_others_has_a_word_for_what_is_not_known() {
+    const SAME_VERSION: [&str; 2] = ["src/broker/settings.rs", "src/agent/probe.rs"];
+    let (mut files, mut covered) = (vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")], 0);
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let name = path.to_str().unwrap();
+        let spec = name.contains("/api/") && !name.ends_with("/status.rs");
+        if spec || !name.ends_with(".rs") || SAME_VERSION.iter().any(|same| name.ends_with(same)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for block in text.split("#[derive(").skip(1) {
+            let head = block.split(['{', ';']).next().unwrap();
+            if head.contains("Deserialize") && head.contains("enum ") {
+                let body = block.split("\n}\n").next().unwrap();
+                let has = body.contains("#[serde(other)]") || body.contains("from = \"");
+                assert!(has, "{name}: {head} has no #[serde(other)]");
+                covered += 1;
+            }
+        }
+    }
+    assert!(covered >= 12, "{covered}");
 }

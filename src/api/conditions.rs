@@ -141,6 +141,9 @@ pub enum Reason {
     LockRowMissing,
     /// The database or the volume takes no writes.
     ReadOnly,
+    /// An agent of a later version says something that this operator has no word for: the message is the
+    /// agent's own.
+    ReportedByNewerAgent,
     /// The volume's locks hold between nodes.
     LockVerified,
     /// Two pods have not tried the volume's locks together yet.

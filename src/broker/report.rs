@@ -1,8 +1,11 @@
 //! What an agent says of its broker: the wire type of `GET /v1/report`, shared by the agent
-//! (producer) and the operator (consumer). Fields are only ever added within a version.
+//! (producer) and the operator (consumer). Fields are only ever added within a version. Words may be added
+//! too: an older reader takes one that it does not know for `Unknown`, which proves nothing and leads to
+//! nothing.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use super::store_report::{
     DatabaseNote, DatabaseProblem, DatabaseReport, NoteKind, PeerReport, ProblemKind, StoreNote,
@@ -61,6 +64,17 @@ impl Report {
             LockView::Other | LockView::Free | LockView::Unknown => None,
         }
     }
+
+    /// Whether its broker is known to hold the lock, by an evidence that this version knows.
+    pub fn holds(&self) -> bool {
+        matches!(self.lock.view, LockView::Mine(evidence) if evidence != Evidence::Unknown)
+    }
+
+    /// Whether its broker is said to hold the lock by an evidence that this version does not know: no proof,
+    /// and no reason to act as if nobody held it.
+    pub fn holds_in_other_words(&self) -> bool {
+        self.lock.view == LockView::Mine(Evidence::Unknown)
+    }
 }
 
 /// The states of the agent's machine. One that this version does not know proves nothing.
@@ -103,7 +117,7 @@ pub struct LockReport {
 
 /// Who holds the store's lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "holder", content = "evidence")]
+#[serde(tag = "holder", content = "evidence", from = "WireLockView")]
 pub enum LockView {
     /// This pod's broker.
     Mine(Evidence),
@@ -111,8 +125,31 @@ pub enum LockView {
     Other,
     /// Nobody.
     Free,
-    /// The probe gave no answer: never a reason to do anything but wait or, past a deadline, fence.
+    /// The probe gave no answer, or a newer agent has another word: never a reason to do anything but wait
+    /// or, past a deadline, fence.
     Unknown,
+}
+
+/// A [`LockView`] as it is read: whatever a newer agent says, the rest of its report is understood.
+#[derive(Deserialize)]
+struct WireLockView {
+    #[serde(default)]
+    holder: Value,
+    #[serde(default)]
+    evidence: Value,
+}
+
+impl From<WireLockView> for LockView {
+    fn from(said: WireLockView) -> Self {
+        match said.holder.as_str() {
+            Some("Mine") => {
+                Self::Mine(serde_json::from_value(said.evidence).unwrap_or(Evidence::Unknown))
+            }
+            Some("Other") => Self::Other,
+            Some("Free") => Self::Free,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// How it is known that the lock is ours.
@@ -126,6 +163,9 @@ pub enum Evidence {
     Lease,
     /// The broker's own log: a hint.
     Log,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// What the greeting listener did when last asked.
@@ -137,6 +177,10 @@ pub enum GreetingView {
     Refused,
     /// The connection opened and stayed silent: a frozen JVM does that.
     Silent,
+    /// It could not be asked, for a reason that is not the broker's; or what a newer agent says. Neither a
+    /// greeting nor a missed one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The running broker process.

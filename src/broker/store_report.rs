@@ -79,6 +79,9 @@ pub enum StoreProblemKind {
     Hangs,
     /// It fails in another way.
     Failed,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Something of a volume that people should know.
@@ -104,6 +107,9 @@ pub enum StoreNoteKind {
     Slow,
     /// It is full, or nearly.
     Full,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Another pod, as its beats on the volume tell.
@@ -169,6 +175,9 @@ pub enum ProblemKind {
     LockRowMissing,
     /// The server takes no writes: a replica.
     ReadOnly,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Something of a database that people should know.
@@ -190,4 +199,7 @@ pub enum NoteKind {
     CommitsMayBeLost,
     /// This node's clock and the database's differ.
     ClockSkew,
+    /// What a newer agent says; never said by this one.
+    #[serde(other)]
+    Unknown,
 }

@@ -176,7 +176,7 @@ fn switchover(
         return;
     }
     let (reason, warning) = match now.result {
-        SwitchoverResult::InProgress => return,
+        SwitchoverResult::InProgress | SwitchoverResult::Unknown => return,
         SwitchoverResult::Succeeded => (EventReason::SwitchedOver, false),
         SwitchoverResult::Refused | SwitchoverResult::HandedBack => {
             (EventReason::SwitchoverRefused, true)

@@ -1,7 +1,7 @@
 //! Reports of all agents to one judgement about the lock.
 
 use super::observed::{Observed, PodView};
-use crate::broker::report::LockView;
+use crate::broker::report::{LockView, Report};
 
 /// Who holds the lock on the store, as far as that is proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,18 +24,21 @@ pub enum Lock {
 /// One claim is believed even when other agents are silent: the claim rests on the kernel's own
 /// table, and a lock has one holder. Silence or "somebody else" without a claim prove nothing.
 pub fn judge(observed: &Observed) -> Lock {
-    let claims: Vec<String> = observed
+    let claims: Vec<(&PodView, &Report)> = observed
         .pods
         .iter()
-        .filter(|pod| {
-            pod.report().is_some_and(|report| matches!(report.lock.view, LockView::Mine(_)))
-        })
-        .map(|pod| pod.name.clone())
+        .filter_map(|pod| Some((pod, pod.report()?)))
+        .filter(|(_, report)| matches!(report.lock.view, LockView::Mine(_)))
         .collect();
     match claims.as_slice() {
         [] => unclaimed(&observed.pods),
-        [one] => Lock::Held { by: one.clone() },
-        _ => Lock::Disputed(claims),
+        [(pod, report)] if report.holds_in_other_words() => Lock::Unknown(format!(
+            "the agent of {} is newer than this version, and says in words of its own that its broker \
+             holds the lock",
+            pod.name
+        )),
+        [(pod, _)] => Lock::Held { by: pod.name.clone() },
+        _ => Lock::Disputed(claims.iter().map(|(pod, _)| pod.name.clone()).collect()),
     }
 }
 

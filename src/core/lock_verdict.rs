@@ -102,6 +102,7 @@ fn problem_reason(kind: ProblemKind) -> Reason {
         ProblemKind::TablesMismatch => Reason::TablesMismatch,
         ProblemKind::LockRowMissing => Reason::LockRowMissing,
         ProblemKind::ReadOnly => Reason::ReadOnly,
+        ProblemKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
 
@@ -110,6 +111,7 @@ fn note_reason(kind: NoteKind) -> Reason {
         NoteKind::WritesNotFenced => Reason::WritesNotFenced,
         NoteKind::CommitsMayBeLost => Reason::CommitsMayBeLost,
         NoteKind::ClockSkew => Reason::ClockSkew,
+        NoteKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
 

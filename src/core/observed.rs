@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{record::RecordView, split_brain::Claim};
 use crate::{
-    broker::report::{AgentState, GreetingView, LockView, Report},
+    broker::report::{AgentState, GreetingView, Report},
     resources::Kind,
 };
 
@@ -158,7 +158,7 @@ impl PodView {
     pub fn serves(&self) -> bool {
         self.report().is_some_and(|report| {
             report.state == AgentState::Master
-                && matches!(report.lock.view, LockView::Mine(_))
+                && report.holds()
                 && report.greeting == GreetingView::Ok
                 && report.child.is_some()
         })

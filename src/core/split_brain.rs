@@ -92,9 +92,10 @@ impl Mark {
     }
 }
 
-/// The claim that an agent's report makes, if it is the report of this pod.
+/// The claim that an agent's report makes, if it is the report of this pod. One by an evidence that this
+/// version does not know is none: a broker is killed for what claims prove.
 pub fn claim(report: &Report, uid: &str) -> Option<Claim> {
-    let (child, evidence) = report.claim()?;
+    let (child, evidence) = report.claim().filter(|_| report.holds())?;
     let instance = child.instance.clone();
     let broker = Broker { pod: report.pod.clone(), uid: uid.to_owned(), instance };
     let taken = report.promotion.as_ref().map(|promotion| promotion.lock_taken);
@@ -185,6 +186,12 @@ pub fn over(pods: &[PodView], mark: &Mark) -> Result<(), String> {
         let Some(report) = pod.report() else { return Err(is_silent(pod)) };
         if report.lock.view == LockView::Unknown {
             return Err(format!("the agent of {} does not see the lock", pod.name));
+        }
+        if report.holds_in_other_words() {
+            return Err(format!(
+                "the agent of {} says in other words that it holds the lock",
+                pod.name
+            ));
         }
         let runs = |broker: &&Broker| {
             broker.uid == pod.uid

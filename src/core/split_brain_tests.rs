@@ -210,3 +210,22 @@ fn a_dispute_is_over_when_the_yielding_processes_are_gone_and_all_see_one_claim_
         assert!(said.contains(why), "{said:?} is not {why:?}");
     }
 }
+
+/// A newer agent may know its lock in a way that has no word here: nobody is killed for that, nobody is
+/// replaced, and no dispute ends.
+#[test]
+fn a_claim_in_words_that_are_not_known_proves_neither_a_dispute_nor_its_end() {
+    use crate::core::{for_tests, lock};
+    let newer = || {
+        let view = LockView::Mine(Evidence::Unknown);
+        let said = for_tests::report("orders-1", AgentState::Master, view, GreetingView::Ok, true);
+        for_tests::pod("orders-1", "r", ContainerView::Running, for_tests::fresh(said))
+    };
+    let uid = newer().uid;
+    assert_eq!(super::claim(newer().report().unwrap(), &uid), None);
+    assert!(!newer().serves() && !newer().waits());
+    let observed = for_tests::group_of("r", vec![for_tests::standby("orders-0", "r"), newer()]);
+    assert!(matches!(lock::judge(&observed), Lock::Unknown(why) if why.contains("orders-1")));
+    let mark = Mark::default();
+    assert!(over(&observed.pods, &mark).unwrap_err().contains("orders-1"));
+}

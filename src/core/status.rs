@@ -116,7 +116,7 @@ pub fn rejected(
     previous: Option<&BrokerClusterStatus>,
     now: Timestamp,
 ) -> BrokerClusterStatus {
-    let mut status = previous.cloned().unwrap_or_default();
+    let mut status = previous.cloned().unwrap_or_default().known();
     let new =
         conditions::merge(&status.conditions, &[verdicts::of_invalid(problems)], generation, now);
     status

@@ -270,7 +270,8 @@ pub fn outcome(
     let record = observed.record.as_ref()?;
     let last = record.step_down.as_ref()?;
     let ended = |status: &&SwitchoverStatus| {
-        status.id == last.id && status.result != SwitchoverResult::InProgress
+        status.id == last.id
+            && !matches!(status.result, SwitchoverResult::InProgress | SwitchoverResult::Unknown)
     };
     if let (Some(ended), None) = (previous.filter(ended), &last.refused) {
         return Some(ended.clone());

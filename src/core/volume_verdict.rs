@@ -147,6 +147,7 @@ fn problem_reason(kind: StoreProblemKind) -> Reason {
         StoreProblemKind::Full => Reason::StorageFull,
         StoreProblemKind::Hangs => Reason::StorageHangs,
         StoreProblemKind::Failed => Reason::StorageFailed,
+        StoreProblemKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
 
@@ -157,6 +158,7 @@ fn note_reason(kind: StoreNoteKind) -> Reason {
         StoreNoteKind::AttributesCached => Reason::AttributesCached,
         StoreNoteKind::Slow => Reason::StorageSlow,
         StoreNoteKind::Full => Reason::StorageFull,
+        StoreNoteKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
 

@@ -147,7 +147,8 @@ fn complaint(kind: ProblemKind) -> &'static str {
         ProblemKind::TlsRefused => "the server asks for TLS",
         ProblemKind::DatabaseUnreachable
         | ProblemKind::DriverMissing
-        | ProblemKind::LockRowMissing => "the server reports an error",
+        | ProblemKind::LockRowMissing
+        | ProblemKind::Unknown => "the server reports an error",
     }
 }
 
@@ -191,6 +192,7 @@ fn remedy(kind: ProblemKind) -> &'static str {
             "nobody may delete the row; it was put back and can be held when its lease has run out"
         }
         ProblemKind::ReadOnly => "give the host and port of the primary server",
+        ProblemKind::Unknown => "",
     }
 }
 

@@ -297,7 +297,7 @@ impl Member {
                 mark.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + time))?;
                 mark.sync_all()?;
             }
-            Deed::Kill | Deed::Drop => {}
+            Deed::Kill | Deed::Drop | Deed::Unknown => {}
         }
         self.subject.did(ask);
         Ok(())

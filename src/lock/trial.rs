@@ -69,6 +69,9 @@ pub enum Deed {
     Kill,
     /// Forget the trial.
     Drop,
+    /// What a newer pod says; never said by this one. Nothing is done about it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// Another pod as last seen on the volume.
@@ -233,6 +236,11 @@ impl Trial {
         let did = seen.beat.done.as_ref().filter(|done| done.trial == self.id);
         let did = did.map(|done| done.deed);
         self.watch_mark(now, seen);
+        if did == Some(Deed::Unknown) {
+            // Nothing is concluded from what a newer pod does.
+            self.enter(Stage::AskedToHold, now);
+            return None;
+        }
         match (self.stage, did) {
             (Stage::AskedToHold, Some(Deed::Hold)) => {
                 self.mark = Some((now, seen.beat.marked));
@@ -359,7 +367,8 @@ impl Subject {
             let tester = peers.get(&done.peer).filter(|seen| seen.lives(now));
             let ask = tester.and_then(asks).filter(|ask| ask.trial == done.trial);
             let deed = ask.map_or(Deed::Drop, |ask| ask.deed);
-            return (deed != done.deed).then(|| Ask { deed, ..done.clone() });
+            let new = deed != done.deed && deed != Deed::Unknown;
+            return new.then(|| Ask { deed, ..done.clone() });
         }
         let mut testers = peers.iter().filter(|(_, seen)| seen.lives(now));
         testers.find_map(|(uid, seen)| {

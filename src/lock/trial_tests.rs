@@ -261,3 +261,34 @@ proptest! {
         }
     }
 }
+
+/// A pod whose beats go on.
+fn living(uid: &str, now: Duration, ask: Option<Ask>, done: Option<Ask>) -> Peers {
+    let beat = Beat { uid: uid.to_owned(), ask, done, ..Beat::default() };
+    [(uid.to_owned(), Seen { beat, advanced: Some(now), mark: None })].into()
+}
+
+#[test]
+fn nothing_is_done_about_a_deed_of_a_newer_pod() {
+    let now = Duration::from_secs(1);
+    let asked =
+        |deed| living("you", now, Some(Ask { peer: "me".to_owned(), trial: 7, deed }), None);
+    let mut subject = Subject::default();
+    assert_eq!(subject.next(now, &asked(Deed::Unknown), "me"), None);
+    let hold = subject.next(now, &asked(Deed::Hold), "me").unwrap();
+    subject.did(hold.clone());
+    assert_eq!(subject.next(now, &asked(Deed::Unknown), "me"), None, "it goes on to hold");
+    assert_eq!(subject.done, Some(hold));
+}
+
+#[test]
+fn nothing_is_concluded_from_what_a_newer_pod_says_it_did() {
+    let mut tester = Tester::default();
+    for second in 0..60 {
+        let now = Duration::from_secs(second);
+        let done = Ask { peer: "me".to_owned(), trial: 7, deed: Deed::Unknown };
+        tester.next(now, &living("you", now, None, Some(done)), "node", 7);
+        tester.attempted(now, Attempt::Granted);
+        assert_eq!(tester.finding, Finding::Nothing);
+    }
+}

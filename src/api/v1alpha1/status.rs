@@ -51,6 +51,18 @@ pub struct BrokerClusterStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl BrokerClusterStatus {
+    /// Without what a newer operator has said in words that have none here: they could not be written back.
+    #[must_use]
+    pub fn known(mut self) -> Self {
+        self.standbys.retain(|standby| standby.state != StandbyState::Unknown);
+        self.lock = self.lock.filter(|lock| lock.kind != LockKind::Unknown);
+        let result = |it: &SwitchoverStatus| it.result != SwitchoverResult::Unknown;
+        self.last_switchover = self.last_switchover.filter(result);
+        self
+    }
+}
+
 /// The promoted broker.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +115,10 @@ pub enum StandbyState {
     Silent,
     /// It has no running container.
     NotRunning,
+    /// What a newer operator says; never said by this one.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// Where clients connect for one listener.
@@ -179,6 +195,10 @@ pub enum SwitchoverResult {
     Refused,
     /// No standby took over in time, so the old master took the lock again.
     HandedBack,
+    /// What a newer operator says; never said by this one.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// The lock that elects the master.
@@ -214,4 +234,8 @@ pub enum LockKind {
     File,
     /// A row with an expiry in a database.
     Lease,
+    /// What a newer operator says; never said by this one.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }

@@ -89,6 +89,7 @@ fn words(evidence: Evidence) -> &'static str {
         Evidence::ClientTable => "the table of a network file system's client (a hint)",
         Evidence::Lease => "the lease's row in the database (proof until it ends)",
         Evidence::Log => "the broker's own log (a hint)",
+        Evidence::Unknown => "an evidence that this plugin is too old to know",
     }
 }
 
@@ -134,6 +135,7 @@ fn row(report: &Report, now: Timestamp) -> [Cell; 6] {
         GreetingView::Ok => "yes",
         GreetingView::Refused => "no",
         GreetingView::Silent => "silent",
+        GreetingView::Unknown => "unknown",
     };
     let broker = report.child.as_ref().map_or_else(
         || "does not run".to_owned(),
