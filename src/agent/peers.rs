@@ -1,4 +1,8 @@
 //! Whether other pods of the group exist, and what their agents say.
+//!
+//! A pod of the group has all labels that the operator selects by, a name of the StatefulSet's, and the
+//! StatefulSet as its controller: the same as the operator asks for. Anybody who makes pods can give them two
+//! common labels, and whatever such a pod said would count.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,19 +13,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::api::ApiServer;
 use crate::agent::machine::Peers;
-use crate::api::labels;
+use crate::api::names::ClusterName;
 use crate::broker::report::{LockView, Report};
 use crate::broker::settings::AGENT_PORT;
 use crate::core::observed::ReportView;
 use crate::core::promotion::Author;
 use crate::reports::{HttpReports, Reports as _};
+use crate::resources::selector_text;
 
 /// The broker waits for the answer.
 const DEADLINE: Duration = Duration::from_millis(300);
 /// The pause before an agent is asked again for a newer look.
 const AGAIN: Duration = Duration::from_millis(20);
-/// The value of [`labels::COMPONENT`] of broker pods.
-const BROKER: &str = "broker";
 
 /// What other pods' agents say of the lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,7 +38,7 @@ pub struct Claims {
 /// Asks the API server; whatever goes wrong is [`Peers::Unknown`].
 pub async fn ask(api: &ApiServer, author: &Author) -> Peers {
     match api.pods(&selector(author), DEADLINE).await {
-        Ok(list) => read(&list, &author.pod.uid),
+        Ok(list) => read(&list, author),
         Err(_) => Peers::Unknown,
     }
 }
@@ -59,21 +62,19 @@ const BEATS: u64 = 3000;
 /// Asks the API server for other pods, and their agents whether they beat.
 pub async fn presence(api: &ApiServer, author: &Author) -> Presence {
     let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return Presence::Unknown };
-    match read(&list, &author.pod.uid) {
+    match read(&list, author) {
         Peers::Unknown => return Presence::Unknown,
         Peers::Alone => return Presence::Alone,
         Peers::Others => {}
     }
     let reports = HttpReports::new();
-    let asked =
-        others(&list, &author.pod.uid).into_iter().map(|peer| reports.report(peer.agent.ip()));
-    let beats = join_all(asked).await.into_iter().find_map(|view| match view {
-        ReportView::Fresh(report) => {
-            let age = report.volume.as_ref().and_then(|volume| volume.beat_millis);
-            age.is_some_and(|age| age < BEATS).then_some(report.pod)
-        }
-        ReportView::Silent(_) => None,
+    let asked = others(&list, author).into_iter().map(async |peer| {
+        let ReportView::Fresh(report) = reports.report(peer.agent.ip()).await else { return None };
+        let age = report.volume.as_ref().and_then(|volume| volume.beat_millis);
+        let beats = report.pod_uid == peer.uid && age.is_some_and(|age| age < BEATS);
+        beats.then_some(peer.name)
     });
+    let beats = join_all(asked).await.into_iter().flatten().next();
     beats.map_or(Presence::Silent, Presence::Beats)
 }
 
@@ -85,7 +86,7 @@ pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) ->
         Err(error) => return Claims { silent: Some(error.to_string()), ..Claims::default() },
     };
     let reports = HttpReports::new();
-    let answers = others(&list, &author.pod.uid).into_iter().map(async |peer| {
+    let answers = others(&list, author).into_iter().map(async |peer| {
         let answer = timeout(DEADLINE, holds(&reports, &peer, since)).await;
         match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(holds) => Ok(holds.then_some(peer.name)),
@@ -103,7 +104,7 @@ pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) ->
 pub async fn let_step_down(api: &ApiServer, author: &Author, to: Option<&str>) -> bool {
     let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return false };
     let reports = HttpReports::new();
-    let answers = others(&list, &author.pod.uid).into_iter().map(async |peer| {
+    let answers = others(&list, author).into_iter().map(async |peer| {
         let answer = timeout(DEADLINE, reports.ask(peer.agent)).await;
         let report = answer.ok().and_then(Result::ok).filter(|said| said.pod_uid == peer.uid);
         Answer { pod: peer.name, runs: peer.runs, report }
@@ -152,8 +153,34 @@ async fn holds(reports: &HttpReports, peer: &Peer, since: Option<Instant>) -> Re
     }
 }
 
+fn group(author: &Author) -> ClusterName {
+    ClusterName { namespace: author.pod.namespace.clone(), name: author.cluster.clone() }
+}
+
 fn selector(author: &Author) -> String {
-    format!("{}={},{}={BROKER}", labels::INSTANCE, author.cluster, labels::COMPONENT)
+    selector_text(&group(author))
+}
+
+/// Whether the pod is one of the group's StatefulSet, also of an earlier one of the same name: its broker
+/// may hold the lock.
+fn is_member(pod: &Value, group: &ClusterName) -> bool {
+    let name = pod.pointer("/metadata/name").and_then(Value::as_str);
+    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let is = |owner: &Value, key: &str, wanted: &str| {
+        owner.get(key).and_then(Value::as_str) == Some(wanted)
+    };
+    name.is_some_and(|name| group.ordinal(name).is_some())
+        && owners.into_iter().flatten().any(|owner| {
+            is(owner, "kind", "StatefulSet")
+                && is(owner, "name", &group.main())
+                && owner.get("controller").and_then(Value::as_bool) == Some(true)
+        })
+}
+
+/// The pods of the group in a list; nothing if it is none.
+fn members<'a>(list: &'a Value, author: &Author) -> Option<Vec<&'a Value>> {
+    let (pods, group) = (list.get("items")?.as_array()?, group(author));
+    Some(pods.iter().filter(|pod| is_member(pod, &group)).collect())
 }
 
 struct Peer {
@@ -165,9 +192,9 @@ struct Peer {
 }
 
 /// The other pods that have an address: without one, no broker runs.
-fn others(list: &Value, own_uid: &str) -> Vec<Peer> {
-    let pods = list.get("items").and_then(Value::as_array).into_iter().flatten();
-    pods.filter_map(peer).filter(|peer| peer.uid != own_uid).collect()
+fn others(list: &Value, author: &Author) -> Vec<Peer> {
+    let pods = members(list, author).into_iter().flatten();
+    pods.filter_map(peer).filter(|peer| peer.uid != author.pod.uid).collect()
 }
 
 fn peer(pod: &Value) -> Option<Peer> {
@@ -190,10 +217,10 @@ fn peer(pod: &Value) -> Option<Peer> {
 }
 
 /// A list of pods. One that is about to end may still wait for the lock, so it counts.
-fn read(list: &Value, own_uid: &str) -> Peers {
-    let Some(pods) = list.get("items").and_then(Value::as_array) else { return Peers::Unknown };
+fn read(list: &Value, author: &Author) -> Peers {
+    let Some(pods) = members(list, author) else { return Peers::Unknown };
     let uid = |pod: &Value| pod.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned);
-    if pods.iter().any(|pod| uid(pod).as_deref() != Some(own_uid)) {
+    if pods.iter().any(|pod| uid(pod).as_ref() != Some(&author.pod.uid)) {
         Peers::Others
     } else if pods.is_empty() {
         // Not even this pod: the list is not to be believed.
@@ -206,6 +233,7 @@ fn read(list: &Value, own_uid: &str) -> Peers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::promotion::Pod;
     use serde_json::json;
 
     /// Of an agent that answers as told, or does not, while its container runs or does not.
@@ -259,19 +287,71 @@ mod tests {
         assert!(!may_step_down(&[answer("orders-2", true, IDLE)], to), "it is not there");
     }
 
+    fn me() -> Author {
+        let pod = Pod {
+            name: "orders-0".to_owned(),
+            namespace: "shop".to_owned(),
+            uid: "me".to_owned(),
+            ips: Vec::new(),
+            node: "node".to_owned(),
+        };
+        Author { pod, cluster: "orders".to_owned(), ports: Vec::new() }
+    }
+
+    /// As the StatefulSet makes it.
+    fn metadata(name: &str, uid: &str) -> Value {
+        let owner =
+            json!([{"kind": "StatefulSet", "name": "orders", "uid": "s", "controller": true}]);
+        json!({"name": name, "uid": uid, "ownerReferences": owner})
+    }
+
+    #[test]
+    fn pods_are_selected_as_the_operator_selects_them() {
+        let all = ["instance=orders", "component=broker", "managed-by=tandem"];
+        let selector = selector(&me());
+        assert!(all.iter().all(|label| selector.contains(&format!("app.kubernetes.io/{label}"))));
+    }
+
+    /// A pod that borrowed the labels is nobody: it is not asked, and nothing waits for it.
+    #[test]
+    fn strangers_with_the_labels_of_the_group_do_not_count() {
+        let owned = |name: &str, kind: &str, owner: &str, controller: bool| {
+            let owner =
+                json!([{"kind": kind, "name": owner, "uid": "s", "controller": controller}]);
+            json!({
+                "metadata": {"name": name, "uid": "stranger", "ownerReferences": owner},
+                "status": {"podIP": "10.0.0.9", "containerStatuses": [{"state": {"running": {}}}]},
+            })
+        };
+        for stranger in [
+            owned("orders-1", "StatefulSet", "others", true),
+            owned("orders-1", "ReplicaSet", "orders", true),
+            owned("orders-1", "StatefulSet", "orders", false),
+            owned("orders-kafka", "StatefulSet", "orders", true),
+            owned("orders-01", "StatefulSet", "orders", true),
+            owned("other-1", "StatefulSet", "orders", true),
+            json!({"metadata": {"name": "orders-1", "uid": "stranger"}, "status": {"podIP": "10.0.0.9"}}),
+        ] {
+            let own = json!({"metadata": metadata("orders-0", "me")});
+            let list = json!({"items": [own, stranger]});
+            assert_eq!(others(&list, &me()).len(), 0, "{stranger}");
+            assert_eq!(read(&list, &me()), Peers::Alone, "{stranger}");
+        }
+    }
+
     #[test]
     fn agents_of_other_pods_with_an_address_are_asked_at_their_port() {
         let list = json!({"items": [
-            {"metadata": {"name": "orders-0", "uid": "me"}, "status": {"podIP": "10.0.0.1"}},
-            {"metadata": {"name": "orders-1", "uid": "you"}, "status": {
+            {"metadata": metadata("orders-0", "me"), "status": {"podIP": "10.0.0.1"}},
+            {"metadata": metadata("orders-1", "you"), "status": {
                 "podIP": "fd00::2", "containerStatuses": [{"state": {"running": {}}}],
             }},
-            {"metadata": {"name": "orders-2", "uid": "new"}, "status": {}},
-            {"metadata": {"name": "orders-3", "uid": "odd"},
+            {"metadata": metadata("orders-2", "new"), "status": {}},
+            {"metadata": metadata("orders-3", "odd"),
              "spec": {"containers": [{"ports": [{"name": "tandem-agent", "containerPort": 7}]}]},
              "status": {"podIP": "10.0.0.4", "containerStatuses": [{"state": {"waiting": {}}}]}},
         ]});
-        let asked: Vec<_> = others(&list, "me")
+        let asked: Vec<_> = others(&list, &me())
             .into_iter()
             .map(|peer| format!("{} {} {}", peer.name, peer.agent, peer.runs))
             .collect();
@@ -280,11 +360,13 @@ mod tests {
 
     #[test]
     fn only_a_list_of_exactly_this_pod_means_alone() {
-        let pod = |uid: &str| json!({"metadata": {"uid": uid}});
-        assert_eq!(read(&json!({"items": [pod("me")]}), "me"), Peers::Alone);
-        assert_eq!(read(&json!({"items": [pod("me"), pod("you")]}), "me"), Peers::Others);
-        assert_eq!(read(&json!({"items": [pod("me"), {}]}), "me"), Peers::Others);
-        assert_eq!(read(&json!({"items": []}), "me"), Peers::Unknown);
-        assert_eq!(read(&json!({"kind": "Status"}), "me"), Peers::Unknown);
+        let pod = |name: &str, uid: &str| json!({"metadata": metadata(name, uid)});
+        let (own, other) = (pod("orders-0", "me"), pod("orders-1", "you"));
+        assert_eq!(read(&json!({"items": [own]}), &me()), Peers::Alone);
+        assert_eq!(read(&json!({"items": [own, other]}), &me()), Peers::Others);
+        // Of an earlier pod of this name, whose broker may live.
+        assert_eq!(read(&json!({"items": [own, pod("orders-0", "old")]}), &me()), Peers::Others);
+        assert_eq!(read(&json!({"items": []}), &me()), Peers::Unknown);
+        assert_eq!(read(&json!({"kind": "Status"}), &me()), Peers::Unknown);
     }
 }

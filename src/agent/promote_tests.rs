@@ -357,7 +357,10 @@ fn disputed() -> Value {
 async fn a_disputed_record_is_not_written_while_another_pod_is_silent() {
     let api = FakeApi::with(Some(disputed()));
     api.0.lock().unwrap().pods = vec![json!({
-        "metadata": {"name": "orders-1", "uid": "uid-1"},
+        "metadata": {
+            "name": "orders-1", "uid": "uid-1",
+            "ownerReferences": [{"kind": "StatefulSet", "name": "orders", "controller": true}],
+        },
         "status": {"podIP": "127.0.0.9", "containerStatuses": [{"state": {"running": {}}}]},
     })];
     let one = timeout(Duration::from_secs(9), promoted(promoter(&api, 0), proven));

@@ -52,7 +52,9 @@ impl ClusterName {
     }
     /// Which ordinal a pod name has, if it is one of this group's.
     pub fn ordinal(&self, pod: &str) -> Option<i32> {
-        pod.strip_prefix(&self.name)?.strip_prefix('-')?.parse().ok().filter(|n| *n >= 0)
+        let digits = pod.strip_prefix(&self.name)?.strip_prefix('-')?;
+        // A StatefulSet writes no sign and no leading zeros.
+        digits.parse().ok().filter(|n: &i32| *n >= 0 && n.to_string() == digits)
     }
 }
 

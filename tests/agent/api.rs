@@ -114,8 +114,12 @@ impl FakeApi {
 
     /// From now on there is a pod whose agent listens on this port.
     pub fn add_pod(&self, name: &str, port: u16) {
+        let (group, _) = name.rsplit_once('-').unwrap();
         self.shared.pods.lock().unwrap().push(json!({
-            "metadata": {"name": name, "uid": format!("uid-of-{name}")},
+            "metadata": {
+                "name": name, "uid": format!("uid-of-{name}"),
+                "ownerReferences": [{"kind": "StatefulSet", "name": group, "controller": true}],
+            },
             "spec": {"containers": [{"ports": [{"name": "tandem-agent", "containerPort": port}]}]},
             "status": {"podIP": "127.0.0.1", "containerStatuses": [{"state": {"running": {}}}]},
         }));
