@@ -7,6 +7,11 @@ fn manifests_are_as_reviewed() {
     let settings = resources::Settings {
         agent_image: "registry.example/tandem:1.2.3".into(),
         operator_namespace: "tandem-system".into(),
+        operator_labels: [
+            ("app.kubernetes.io/instance".into(), "tandem".into()),
+            ("app.kubernetes.io/name".into(), "tandem".into()),
+        ]
+        .into(),
     };
     insta::glob!("golden/*.yaml", |path| {
         let cluster: BrokerCluster =

@@ -4,6 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -50,15 +51,31 @@ pub async fn run(port: u16, mut cadence: watch::Receiver<Cadence>, events: Event
 pub async fn greet(port: u16, deadline: Duration) -> GreetingView {
     match timeout(deadline, attempt(port)).await {
         Ok(Ok(view)) => view,
+        Ok(Err(error)) => failed(&error),
+        Err(_) => GreetingView::Silent,
+    }
+}
+
+/// What an attempt that failed says of the broker. Nothing, if this process or its node lacks descriptors,
+/// memory or ports: the broker was not asked, and must not be killed for that.
+fn failed(error: &io::Error) -> GreetingView {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNREFUSED) => GreetingView::Refused,
+        Some(
+            Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::EADDRNOTAVAIL
+            | Errno::EAGAIN,
+        ) => GreetingView::Unknown,
         // Whoever closes before the greeting is as silent as whoever says nothing.
-        Ok(Err(_)) | Err(_) => GreetingView::Silent,
+        _ => GreetingView::Silent,
     }
 }
 
 async fn attempt(port: u16) -> io::Result<GreetingView> {
-    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
-        return Ok(GreetingView::Refused);
-    };
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
     let mut first = [0; GREETING_LENGTH];
     stream.read_exact(&mut first).await?;
     Ok(if is_greeting(&first) { GreetingView::Ok } else { GreetingView::Silent })
@@ -102,6 +119,17 @@ mod tests {
         let server = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
         assert_eq!(greet(port, DEADLINE).await, GreetingView::Silent);
         server.await.unwrap();
+    }
+
+    #[test]
+    fn a_shortage_of_this_process_says_nothing_of_the_broker() {
+        let told = |errno: Errno| failed(&io::Error::from(errno));
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert_eq!(told(errno), GreetingView::Unknown, "{errno}");
+        }
+        assert_eq!(told(Errno::ECONNREFUSED), GreetingView::Refused);
+        assert_eq!(told(Errno::ECONNRESET), GreetingView::Silent);
+        assert_eq!(failed(&io::ErrorKind::UnexpectedEof.into()), GreetingView::Silent);
     }
 
     #[tokio::test]

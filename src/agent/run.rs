@@ -222,9 +222,8 @@ impl Agent {
         let view = Arc::clone(&self.view);
         self.tasks.spawn(async move {
             // Without its endpoints the pod stays NotReady; the broker goes on.
-            if let Err(error) = serve::run(port, view).await {
-                tracing::error!("cannot serve on port {port}: {error}");
-            }
+            let error = serve::run(port, view).await;
+            tracing::error!("cannot serve on port {port}: {error}");
         });
     }
 

@@ -27,7 +27,12 @@ pub fn cluster(extra: &str) -> ValidCluster {
 }
 
 pub fn settings() -> Settings {
-    Settings { agent_image: "tandem:1".into(), operator_namespace: "tandem-system".into() }
+    let labels = [("app.kubernetes.io/name".to_owned(), "tandem".to_owned())];
+    Settings {
+        agent_image: "tandem:1".into(),
+        operator_namespace: "tandem-system".into(),
+        operator_labels: labels.into(),
+    }
 }
 
 pub fn report(

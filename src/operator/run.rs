@@ -64,6 +64,10 @@ pub struct OperatorArgs {
     /// The operator's namespace: its Lease is there.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
+    /// The labels by which the operator's pods are known, such as `app.kubernetes.io/name=tandem`: agents
+    /// are reached by them alone. Without, by all pods of the operator's namespace.
+    #[arg(long, env = "TANDEM_POD_LABELS", value_delimiter = ',', value_parser = label)]
+    pub pod_labels: Vec<(String, String)>,
     /// The operator's pod: its name in the Lease.
     #[arg(long, env = "POD_NAME")]
     pub pod: String,
@@ -89,6 +93,12 @@ pub struct OperatorArgs {
 
 /// How long passes under way may take when the operator ends.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// `key=value`.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a label is written as key=value")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
 
 /// Runs the operator until it is told to end, or until it is no longer the leader.
 ///
@@ -117,7 +127,7 @@ async fn run(args: OperatorArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot listen on port {}", args.port))?;
     let probes = Arc::clone(&state);
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(serve::serve(listener, serve::routes(probes), std::future::pending()));
+    tasks.spawn(serve::serve(listener, serve::routes(probes)));
     state.started.store(true, Ordering::Relaxed);
 
     let mut candidate =
@@ -178,6 +188,7 @@ async fn work(
         settings: Settings {
             agent_image: args.agent_image.clone(),
             operator_namespace: args.namespace.clone(),
+            operator_labels: args.pod_labels.iter().cloned().collect(),
         },
         metrics,
         listener: Arc::clone(&listener),

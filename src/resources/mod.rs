@@ -1,5 +1,7 @@
 //! The children of a cluster. Pure and infallible: validation has seen to that.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -118,6 +120,8 @@ pub struct Settings {
     pub agent_image: String,
     /// Where the operator runs; its pods may talk to the agents.
     pub operator_namespace: String,
+    /// The labels of the operator's pods; if there are none, all pods of its namespace may.
+    pub operator_labels: BTreeMap<String, String>,
 }
 
 /// All children that can be applied at any time. The StatefulSet and the record's ports are planned

@@ -1,4 +1,6 @@
-//! Who may talk to the pods: everybody to the listeners, the operator and the group to the agents.
+//! Who may talk to the pods: everybody to the listeners; the operator's pods and the group's own to the agents.
+//! The kubelet's probes come from the node and need no rule. So does what the API server passes on for
+//! `kubectl tandem`, where the network counts the control plane's nodes as such.
 
 use k8s_openapi::{
     api::networking::v1::{
@@ -21,7 +23,7 @@ pub(super) fn build(cluster: &ValidCluster, settings: &Settings) -> Manifest {
     let agents = NetworkPolicyIngressRule {
         from: Some(vec![
             NetworkPolicyPeer {
-                pod_selector: Some(LabelSelector::default()),
+                pod_selector: Some(meta::selector(&cluster.name)),
                 ..NetworkPolicyPeer::default()
             },
             NetworkPolicyPeer {
@@ -29,6 +31,11 @@ pub(super) fn build(cluster: &ValidCluster, settings: &Settings) -> Manifest {
                     match_labels: Some(namespace),
                     match_expressions: None,
                 }),
+                pod_selector: Some(LabelSelector {
+                    match_labels: Some(settings.operator_labels.clone()),
+                    match_expressions: None,
+                })
+                .filter(|_| !settings.operator_labels.is_empty()),
                 ..NetworkPolicyPeer::default()
             },
         ]),

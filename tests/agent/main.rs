@@ -13,6 +13,7 @@
 
 mod api;
 mod broker;
+mod crowd;
 mod database;
 mod kept_down;
 mod lease_broker;

@@ -22,7 +22,7 @@ use crate::network::Mounted;
 use crate::server::{ADMIN, PASSWORD, Server, free_port};
 use crate::{broker, lease_broker};
 
-const KEEP_ALIVE: u64 = 300;
+pub const KEEP_ALIVE: u64 = 300;
 const FENCE_AFTER: u64 = 2000;
 /// Of brokers on a database.
 const LEASE: u64 = 3000;
@@ -322,6 +322,23 @@ impl Pod {
 
     pub fn ready(&self) -> bool {
         self.get("/readyz").unwrap().0 == 200
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether `/livez` is answered well; it may not be answered at all.
+    pub fn is_live(&self) -> bool {
+        self.get("/livez").is_some_and(|(status, _)| status == 200)
+    }
+
+    /// From now on the agent may have so many files and sockets open.
+    pub fn limit_descriptors(&self, most: u32) {
+        let agent = self.agent().to_string();
+        let limit = format!("--nofile={most}:{most}");
+        let set = Command::new("prlimit").args(["--pid", &agent, &limit]).status().unwrap();
+        assert!(set.success(), "{set}");
     }
 
     pub fn lives(&self) -> bool {

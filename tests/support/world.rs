@@ -435,7 +435,11 @@ fn operator(api: &FakeApi, clock: &Clock, image: &str) -> Arc<Context<FakeAgents
         client: api.client(),
         reports: FakeAgents(api.clone()),
         recorder: Recorder::new(api.client(), reporter),
-        settings: Settings { agent_image: image.into(), operator_namespace: OPERATOR.into() },
+        settings: Settings {
+            agent_image: image.into(),
+            operator_namespace: OPERATOR.into(),
+            operator_labels: [("app.kubernetes.io/name".into(), "tandem".into())].into(),
+        },
         metrics: OperatorMetrics::new(&mut Registry::default()),
         listener: Arc::default(),
         now: {

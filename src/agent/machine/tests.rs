@@ -172,7 +172,9 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::LockChanged),
         2 => select(vec![FileView::Absent, FileView::Same, FileView::Changed])
             .prop_map(Input::LockFile),
-        4 => select(vec![GreetingView::Ok, GreetingView::Refused, GreetingView::Silent])
+        4 => select(vec![
+            GreetingView::Ok, GreetingView::Refused, GreetingView::Silent, GreetingView::Unknown,
+        ])
             .prop_map(Input::Greeting),
         1 => {
             let signs =
