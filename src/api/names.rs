@@ -29,6 +29,10 @@ impl ClusterName {
     pub fn admin(&self) -> String {
         format!("{}-admin", self.name)
     }
+    /// The Secret with the key of the mark that stands on pods for a database's credentials.
+    pub fn seal(&self) -> String {
+        format!("{}-seal", self.name)
+    }
     /// ServiceAccount, Role and RoleBinding of the agents.
     pub fn agent(&self) -> String {
         format!("{}-agent", self.name)

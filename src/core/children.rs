@@ -73,6 +73,9 @@ pub(super) fn foreign(
     if cluster.spec.auth.generates_admin() {
         names.push((Kind::Secret, cluster.name.admin()));
     }
+    if cluster.store.database().is_some() {
+        names.push((Kind::Secret, cluster.name.seal()));
+    }
     let is_foreign = |(kind, name): &(Kind, String)| {
         let Some(live) = observed.child(*kind, name) else { return false };
         let label = |key: &str| {
@@ -110,10 +113,14 @@ pub(super) fn prune(
         .child(Kind::StatefulSet, &cluster.name.main())
         .map(Value::to_string)
         .unwrap_or_default();
+    let keeps = |name: &str| {
+        (name == cluster.name.admin() && cluster.spec.auth.generates_admin())
+            || (name == cluster.name.seal() && cluster.store.database().is_some())
+    };
     let unwanted = |kind: Kind, name: &str| {
         !wanted.iter().any(|manifest| manifest.kind == kind && manifest.name == name)
             && kind != Kind::PersistentVolumeClaim
-            && !(kind == Kind::Secret && cluster.spec.auth.generates_admin())
+            && !(kind == Kind::Secret && keeps(name))
     };
     let mounted = |kind: Kind, name: &str| {
         kind == Kind::ConfigMap

@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::{observed::Observed, validate::ValidCluster};
-use crate::{api::labels, resources::Kind};
+use super::{observed::Observed, template, validate::ValidCluster};
+use crate::resources::Kind;
 
 /// Between the spec's part of a revision and the credentials'.
 const SEPARATOR: char = '-';
@@ -16,9 +16,14 @@ pub fn with_credentials(mut cluster: ValidCluster, observed: &Observed) -> Valid
     if cluster.store.database().is_none() {
         return cluster;
     }
-    let seen = observed.database_credentials.clone();
-    if let Some(credentials) = seen.or_else(|| applied(&cluster, observed)) {
-        cluster.revision = format!("{}{SEPARATOR}{credentials}", cluster.revision);
+    let set = observed.child(Kind::StatefulSet, &cluster.name.main());
+    let applied = set.and_then(applied);
+    let seen = observed.credentials.as_ref().map(|seen| {
+        let same_spec = applied.filter(|(spec, _)| *spec == cluster.revision);
+        seen.seal.mark(&seen.hash, same_spec.map(|(_, mark)| mark))
+    });
+    if let Some(mark) = seen.or_else(|| applied.map(|(_, mark)| mark.to_owned())) {
+        cluster.revision = format!("{}{SEPARATOR}{mark}", cluster.revision);
     }
     cluster
 }
@@ -27,14 +32,11 @@ pub fn with_credentials(mut cluster: ValidCluster, observed: &Observed) -> Valid
 /// as soon as they exist.
 pub fn may_make_pods(cluster: &ValidCluster, observed: &Observed) -> bool {
     cluster.store.database().is_none()
-        || observed.database_credentials.is_some()
+        || observed.credentials.is_some()
         || observed.child(Kind::StatefulSet, &cluster.name.main()).is_some()
 }
 
-/// The credentials' part of the revision in the StatefulSet's template.
-fn applied(cluster: &ValidCluster, observed: &Observed) -> Option<String> {
-    let set = observed.child(Kind::StatefulSet, &cluster.name.main())?;
-    let annotations = set.pointer("/spec/template/metadata/annotations")?;
-    let revision = annotations.get(labels::TEMPLATE_HASH).and_then(Value::as_str)?;
-    revision.split_once(SEPARATOR).map(|(_, credentials)| credentials.to_owned())
+/// The spec's and the credentials' part of the revision in a StatefulSet's template.
+pub fn applied(set: &Value) -> Option<(&str, &str)> {
+    template::revision(set.pointer("/spec/template")?).split_once(SEPARATOR)
 }

@@ -20,6 +20,7 @@ pub mod promotion;
 pub mod record;
 mod revision;
 pub mod rollout;
+pub mod seal;
 pub mod size;
 pub mod sizing;
 pub mod split_brain;

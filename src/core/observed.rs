@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{record::RecordView, split_brain::Claim};
+use super::{record::RecordView, seal::Seal, split_brain::Claim};
 use crate::{
     broker::report::{AgentState, GreetingView, Report},
     resources::Kind,
@@ -28,8 +28,8 @@ pub struct Observed {
     pub claim_holders: Vec<String>,
     /// Secrets and ConfigMaps the spec needs that are missing or lack a key, in words.
     pub secret_problems: Vec<String>,
-    /// Stands for the content of the database's credentials, if they were seen.
-    pub database_credentials: Option<String>,
+    /// What stands for the content of the database's credentials, if they were seen.
+    pub credentials: Option<Sealed>,
     /// Claims of the lock by several pods that were proven to be made at the same time.
     pub dispute: Vec<Claim>,
     /// Pod templates of earlier specs that pods were made from, by the name of their `ControllerRevision`.
@@ -40,6 +40,17 @@ pub struct Observed {
     pub idle_since: BTreeMap<String, Timestamp>,
     /// Since when the record has not named the proven master, as this process remembers it.
     pub disagreement_since: Option<Timestamp>,
+}
+
+/// What stands for the content of a database's credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// With the key.
+    pub seal: Seal,
+    /// Whether its Secret has yet to be created.
+    pub is_new: bool,
+    /// The keyed hash.
+    pub hash: String,
 }
 
 /// The claim of the store.

@@ -14,6 +14,7 @@ use super::{
     lost,
     observed::{Observed, PodView},
     rollout::{Rollout, Victim},
+    seal::Seal,
     size::Size,
     split_brain::{self, Claim, SplitBrain},
     switchover::{self, StepDown, Switchover},
@@ -43,6 +44,8 @@ pub struct Plan {
     pub prune: Vec<(Kind, String, String)>,
     /// Whether the administrator's Secret is to be created.
     pub create_admin: bool,
+    /// The seal whose Secret is to be created, before anything that bears a mark of it.
+    pub create_seal: Option<Seal>,
     /// Role labels to be set: pod, uid, role.
     pub roles: Vec<(String, String, &'static str)>,
     /// A correction of the promotion record.
@@ -148,6 +151,11 @@ pub fn plan(
         create_admin: !hands_off
             && cluster.spec.auth.generates_admin()
             && observed.child(Kind::Secret, &cluster.name.admin()).is_none(),
+        create_seal: observed
+            .credentials
+            .as_ref()
+            .filter(|seen| !hands_off && seen.is_new)
+            .map(|seen| seen.seal.clone()),
         roles: if cluster.spec.paused || disputed {
             Vec::new()
         } else {

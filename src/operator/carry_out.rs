@@ -41,6 +41,10 @@ pub async fn carry_out<R: Reports>(
         let secret = resources::secret::admin(cluster, &password);
         children.create(secret.kind, &secret.name, &secret.object).await?;
     }
+    if let Some(seal) = &plan.create_seal {
+        let secret = resources::secret::seal(cluster, seal);
+        children.create(secret.kind, &secret.name, &secret.object).await?;
+    }
     for manifest in &plan.apply {
         tracing::info!(cluster = %cluster.name, kind = ?manifest.kind, name = manifest.name, "applying");
         children.apply(manifest.kind, &manifest.name, &manifest.object).await?;

@@ -1,4 +1,4 @@
-//! Secrets and ConfigMaps that a spec names: what is missing of them, and a hash of a database's
+//! Secrets and ConfigMaps that a spec names: what is missing of them, and a keyed hash of a database's
 //! credentials. Nothing of their content goes any further.
 
 use serde_json::Value;
@@ -6,10 +6,7 @@ use serde_json::Value;
 use crate::{
     api::v1alpha1::{BrokerClusterSpec, CaKey, DatabaseAccess},
     broker::{settings::DatabaseKind, store::Database},
-    core::{
-        database,
-        validate::{ValidCluster, short_hash},
-    },
+    core::{credentials::applied, database, observed::Sealed, seal::Seal, validate::ValidCluster},
     kube_ext::{Children, RequestError},
     resources::Kind,
 };
@@ -19,8 +16,25 @@ use crate::{
 pub(super) struct Named {
     /// Objects that are missing or lack a key, in words.
     pub problems: Vec<String>,
-    /// Stands for the content of the database's credentials.
-    pub database_credentials: Option<String>,
+    /// What stands for the content of the database's credentials.
+    pub credentials: Option<Sealed>,
+    /// The Secret with the seal, without its content.
+    pub seal: Option<Value>,
+}
+
+/// A Secret without its content; any other object as it is.
+pub(super) fn without_content(mut object: Value) -> Value {
+    if object.get("kind").and_then(Value::as_str) == Some("Secret")
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.retain(|field, _| ["apiVersion", "kind", "metadata", "type"].contains(&&**field));
+        if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+            // `kubectl apply` repeats the content there.
+            metadata.remove("annotations");
+            metadata.remove("managedFields");
+        }
+    }
+    object
 }
 
 /// A named object and the keys that it must have.
@@ -89,10 +103,11 @@ pub(super) fn names(spec: &BrokerClusterSpec, kind: Kind, name: &str) -> bool {
     wanted(spec).iter().any(|wanted| wanted.kind == kind && wanted.name == name)
 }
 
-/// Reads what the spec names.
+/// Reads what the spec names. `set` is the live StatefulSet, whose pods may have a mark already.
 pub(super) async fn look(
     children: &Children,
     cluster: &ValidCluster,
+    set: Option<&Value>,
 ) -> Result<Named, RequestError> {
     let mut named = Named::default();
     // Brokers read the authority's certificates at each connection; MySQL's driver reads a copy
@@ -109,12 +124,34 @@ pub(super) async fn look(
             Purpose::Users => {}
         }
     }
-    named.database_credentials =
-        credentials.map(|credentials| short_hash(credentials.join("\0").as_bytes()));
+    if let Some(credentials) = credentials {
+        named.sealed(children, cluster, set, credentials.join("\0").as_bytes()).await?;
+    }
     Ok(named)
 }
 
 impl Named {
+    /// Hashes the credentials with the group's key, or with a new one that is to be created.
+    async fn sealed(
+        &mut self,
+        children: &Children,
+        cluster: &ValidCluster,
+        set: Option<&Value>,
+        credentials: &[u8],
+    ) -> Result<(), RequestError> {
+        let name = cluster.name.seal();
+        let live = children.get(Kind::Secret, &name).await?;
+        let applied = set.and_then(applied).map(|(_, mark)| mark);
+        let new = || Some(Seal::new(rand::random(), credentials, applied));
+        let (seal, is_new) = (live.as_ref().map_or_else(new, Seal::of), live.is_none());
+        self.credentials = seal.map(|seal| Sealed { hash: seal.hash(credentials), seal, is_new });
+        if self.credentials.is_none() {
+            self.problems.push(format!("Secret {name} holds no key; delete it: it is made anew"));
+        }
+        self.seal = live.map(without_content);
+        Ok(())
+    }
+
     /// The values of the wanted keys, if the object has them all; otherwise a problem is noted.
     async fn read(
         &mut self,
@@ -145,7 +182,24 @@ impl Named {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn the_content_of_secrets_goes_no_further() {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": {"name": "a", "annotations": {"kubectl.kubernetes.io/last-applied": "b25l"}},
+            "data": {"password": "b25l"}, "stringData": {"user": "mq"},
+        });
+        let left = json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "a"},
+        });
+        assert_eq!(without_content(secret), left);
+        let map = json!({"kind": "ConfigMap", "data": {"a": "b"}});
+        assert_eq!(without_content(map.clone()), map);
+    }
 
     #[test]
     fn what_a_spec_names_is_known_by_kind_and_name() {

@@ -41,7 +41,7 @@ pub async fn observe<R: Reports>(
     disagreement_since: Option<Timestamp>,
 ) -> Result<Observed, RequestError> {
     let children = Children::new(client.clone(), &cluster.name.namespace);
-    let live = live_children(&children, cluster).await?;
+    let mut live = live_children(&children, cluster).await?;
     let set = live.get(&(Kind::StatefulSet, cluster.name.main()));
     let set = set.and_then(|set| set.pointer("/metadata/uid")).and_then(Value::as_str);
     let pods = pods(client, reports, cluster, set).await?;
@@ -61,7 +61,9 @@ pub async fn observe<R: Reports>(
         })
         .map(str::to_owned)
         .collect();
-    let named = named::look(&children, cluster).await?;
+    let set = live.get(&(Kind::StatefulSet, cluster.name.main()));
+    let named = named::look(&children, cluster, set).await?;
+    live.extend(named.seal.map(|seal| ((Kind::Secret, cluster.name.seal()), seal)));
     let templates = templates(client, cluster, &pods).await?;
     Ok(Observed {
         templates,
@@ -71,7 +73,7 @@ pub async fn observe<R: Reports>(
         claim: claim(&children, cluster).await?,
         claim_holders: claims::holders(client, cluster).await?,
         secret_problems: named.problems,
-        database_credentials: named.database_credentials,
+        credentials: named.credentials,
         children: live,
         pods,
         other_slices,
@@ -104,7 +106,7 @@ async fn live_children(
         names.push((Kind::PersistentVolumeClaim, name.store()));
     }
     let gets = names.into_iter().map(|(kind, name)| async move {
-        let live = children.get(kind, &name).await?;
+        let live = children.get(kind, &name).await?.map(named::without_content);
         Ok::<_, RequestError>(live.map(|live| ((kind, name), live)))
     });
     let mut live: BTreeMap<_, _> = try_join_all(gets).await?.into_iter().flatten().collect();

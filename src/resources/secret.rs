@@ -1,9 +1,9 @@
-//! The generated administrator.
+//! The generated administrator, and the key of the mark for a database's credentials.
 
 use k8s_openapi::api::core::v1::Secret;
 
 use super::{Kind, Manifest, meta};
-use crate::core::validate::ValidCluster;
+use crate::core::{seal::Seal, validate::ValidCluster};
 
 /// The user name of a generated administrator.
 pub const ADMIN: &str = "admin";
@@ -19,6 +19,19 @@ pub fn admin(cluster: &ValidCluster, password: &str) -> Manifest {
         data: Some(
             [("username".to_owned(), text(ADMIN)), ("password".to_owned(), text(password))].into(),
         ),
+        ..Secret::default()
+    };
+    Manifest::of(Kind::Secret, name, &object)
+}
+
+/// The Secret with a seal. It is created once and never changed.
+pub fn seal(cluster: &ValidCluster, seal: &Seal) -> Manifest {
+    let name = cluster.name.seal();
+    let object = Secret {
+        metadata: meta::owned(cluster, name.clone(), "broker"),
+        type_: Some("Opaque".to_owned()),
+        immutable: Some(true),
+        data: Some(seal.data()),
         ..Secret::default()
     };
     Manifest::of(Kind::Secret, name, &object)

@@ -421,6 +421,7 @@ pub fn operator_args() -> OperatorArgs {
         pod: "operator-0".into(),
         lease: "tandem-operator".into(),
         watch_namespace: None,
+        pod_labels: Vec::new(),
         port: 0,
         concurrency: 1,
         log_format: LogFormat::default(),
