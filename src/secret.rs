@@ -179,6 +179,50 @@ fn entity_char(name: &str) -> Option<char> {
     })
 }
 
+/// What ends a URL in a text.
+const ENDS: [char; 14] = ['"', '\'', '`', '<', '>', '(', ')', '[', ']', '{', '}', ',', ';', '='];
+
+/// The text with `...` in place of whatever stands before the `@` of a URL or of a login like `scott/tiger@db`.
+pub fn without_userinfo(text: &str, instead: &str) -> String {
+    let ends = |char: char| char.is_whitespace() || ENDS.contains(&char);
+    let one = |word: &str| {
+        let login = userinfo(word.trim_end_matches(ends));
+        let cleaned = login.map(|login| {
+            let rest = word.get(login.end..).unwrap_or_default();
+            format!("{}{instead}{rest}", word.get(..login.start).unwrap_or_default())
+        });
+        cleaned.unwrap_or_else(|| word.to_owned())
+    };
+    text.split_inclusive(ends).map(one).collect()
+}
+
+/// Whether a URL says who logs in, before an `@`.
+pub fn has_userinfo(url: &str) -> bool {
+    userinfo(url).is_some()
+}
+
+/// Where the login stands in a word.
+fn userinfo(word: &str) -> Option<std::ops::Range<usize>> {
+    let end = word.rfind('@')?;
+    let before = word.get(..end)?;
+    let start = if let Some(authority) = before.find("://") {
+        authority + "://".len()
+    } else if let Some(jdbc) = before.find("jdbc:") {
+        // Oracle's: jdbc:oracle:thin:scott/tiger@//host:1521/service.
+        let mut colons = before.match_indices(':').filter(|(at, _)| *at > jdbc);
+        colons.nth(2).map_or(end, |(at, _)| at + 1)
+    } else {
+        let image = word.get(end..)?.starts_with("@sha256:");
+        let (user, password) = before.split_once('/')?;
+        let is_login = !image && !user.is_empty() && !password.contains('/');
+        if is_login { 0 } else { end }
+    };
+    // Oracle's `/@` and `@` take the login from elsewhere; `tcp:///10.0.0.1:4711@61616` is how a broker
+    // names a connection.
+    let login = before.get(start..)?;
+    (!login.is_empty() && !login.starts_with('/')).then_some(start..end)
+}
+
 #[cfg(test)]
 #[path = "secret_tests.rs"]
 mod tests;

@@ -56,6 +56,50 @@ fn a_value_has_no_readable_form() {
     assert_eq!(trimmed(b" a\nb \n".to_vec()), b" a\nb ");
 }
 
+#[test]
+fn logins_of_urls_are_taken_out() {
+    for (given, left) in [
+        (
+            "failover:(tcp://a:61616,tcp://u:p@b:61616)",
+            "failover:(tcp://a:61616,tcp://***@b:61616)",
+        ),
+        ("to amqp://user@host/path now", "to amqp://***@host/path now"),
+        ("url=\"https://u:p%40q@h/x\"", "url=\"https://***@h/x\""),
+        ("tcp://u:p/q@h", "tcp://***@h"),
+        ("jdbc:oracle:thin:scott/tiger@//db:1521/mq", "jdbc:oracle:thin:***@//db:1521/mq"),
+        ("jdbc:oracle:thin:scott/ti:ger@db:1521:mq", "jdbc:oracle:thin:***@db:1521:mq"),
+        ("sqlplus scott/tiger@mq", "sqlplus ***@mq"),
+        // These have none.
+        ("jdbc:oracle:thin:@//db:1521/mq", "jdbc:oracle:thin:@//db:1521/mq"),
+        ("jdbc:oracle:thin:/@alias", "jdbc:oracle:thin:/@alias"),
+        ("jdbc:postgresql://db:5432/mq?a=b", "jdbc:postgresql://db:5432/mq?a=b"),
+        ("ghcr.io/tandem/tandem@sha256:0123", "ghcr.io/tandem/tandem@sha256:0123"),
+        ("ghcr.io/tandem@sha256:0123", "ghcr.io/tandem@sha256:0123"),
+        ("java.base@17.0.1/java.net.Socket.connect", "java.base@17.0.1/java.net.Socket.connect"),
+        ("ann@example.com", "ann@example.com"),
+        ("from tcp:///10.0.0.1:4711@61616:", "from tcp:///10.0.0.1:4711@61616:"),
+        ("//server/share @ 10", "//server/share @ 10"),
+    ] {
+        assert_eq!(without_userinfo(given, "***"), left);
+        assert_eq!(without_userinfo(left, "***"), left.to_owned(), "twice");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_login_of_a_url_stays(
+        before in "[ a-z=(]{0,8}", user in "[A-Z0-9]{1,8}", password in "[A-Z0-9:/@%.~-]{1,12}",
+        host in "[a-z]{1,8}",
+    ) {
+        let password = format!("x{password}");
+        for scheme in ["tcp://", "jdbc:mysql://", "ldaps://", "jdbc:oracle:thin:"] {
+            let text = format!("{before} {scheme}{user}:{password}@{host} after");
+            let left = without_userinfo(&text, "***");
+            prop_assert_eq!(left, format!("{before} {scheme}***@{host} after"));
+        }
+    }
+}
+
 fn percent(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'0'..=b'9' => char::from(byte).to_string(),

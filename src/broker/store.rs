@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight};
+use crate::secret;
 
 /// The store and its lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +131,9 @@ impl Database {
                 format!("{scheme}://{}:{}/{}", bracketed(&server.host), server.port, server.name)
             }
             // What follows the first separator of parameters may be confidential.
-            Server::Other { url } => url.split(['?', ';']).next().unwrap_or_default().to_owned(),
+            Server::Other { url } => {
+                secret::without_userinfo(url.split(['?', ';']).next().unwrap_or_default(), "...")
+            }
         };
         format!("{place} table {}", self.lock_table())
     }

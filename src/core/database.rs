@@ -11,6 +11,7 @@ use crate::{
         settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight},
         store::{Database, Server, Store, VolumeLock},
     },
+    secret,
 };
 
 /// The broker's adapter for databases that it has none for.
@@ -160,7 +161,8 @@ fn tls(spec: &DatabaseAccess) -> DatabaseTls {
 /// What is wrong with a JDBC URL. Expressions would be evaluated where it is written.
 fn url_problem(url: &str) -> Option<String> {
     let lower = url.to_ascii_lowercase();
-    if ["password=", "pwd=", "user="].iter().any(|word| lower.contains(word)) {
+    let named = ["password=", "passwd=", "pwd=", "pass=", "user=", "username=", "uid=", "token="];
+    if named.iter().any(|word| lower.contains(word)) || secret::has_userinfo(url) {
         return Some("the URL holds credentials; put them into credentialsSecret".to_owned());
     }
     ["${", "#{"]

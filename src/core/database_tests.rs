@@ -54,12 +54,25 @@ fn drivers_are_where_the_image_or_the_path_puts_them() {
 
 #[test]
 fn each_problem_names_the_field_and_the_remedy() {
+    for url in
+        ["jdbc:oracle:thin:@//db:1521/mq", "jdbc:oracle:thin:@db:1521:mq", "jdbc:db2://db:50000/mq"]
+    {
+        assert_eq!(url_problem(url), None, "{url}");
+    }
     for (spec, words) in [
         (of("parameters: {sslmode: disable}"), "database.parameters: sslmode is set by Tandem"),
         (of("parameters: {'a b': c}"), "database.parameters: \"a b\" is no parameter's name"),
         (of("driver: {path: /tmp/../run}").replace("/tmp/../run", "/run/tandem"), "database.driver.path"),
         (
             "database: {type: Other, url: 'jdbc:x:y?password=z', driver: {class: X}, credentialsSecret: {name: a}}".into(),
+            "database.url: the URL holds credentials",
+        ),
+        (
+            "database: {type: Other, url: 'jdbc:oracle:thin:scott/tiger@//db:1521/mq', driver: {class: X}, credentialsSecret: {name: a}}".into(),
+            "database.url: the URL holds credentials",
+        ),
+        (
+            "database: {type: Other, url: 'jdbc:x://scott@db/mq', driver: {class: X}, credentialsSecret: {name: a}}".into(),
             "database.url: the URL holds credentials",
         ),
         (

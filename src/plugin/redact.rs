@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::secret;
+
 /// In place of what was taken out.
 pub const REDACTED: &str = "REDACTED";
 
@@ -57,8 +59,10 @@ fn is_password(key: &str) -> bool {
     key.ends_with("password") || key.ends_with("passwd")
 }
 
-/// A text without what follows `password=`, `password: `, `token=` and the like.
+/// A text without the logins of URLs, and without what follows `password=`, `password: `, `token=` and the
+/// like.
 pub fn text(text: &str) -> String {
+    let text = &*secret::without_userinfo(text, REDACTED);
     let lower = text.to_ascii_lowercase();
     let mut kept = String::with_capacity(text.len());
     let mut at = 0;
@@ -128,6 +132,8 @@ mod tests {
             ("-Djavax.net.ssl.keyStorePassword=x", "-Djavax.net.ssl.keyStorePassword=REDACTED"),
             ("Authorization token: abc", "Authorization token: REDACTED"),
             ("password=a password=b", "password=REDACTED password=REDACTED"),
+            ("tcp://u:p@h failed", "tcp://REDACTED@h failed"),
+            ("jdbc:oracle:thin:scott/tiger@h", "jdbc:oracle:thin:REDACTED@h"),
             // These are no secrets.
             ("password=${activemq.password}", "password=${activemq.password}"),
             ("the password of the user is wrong", "the password of the user is wrong"),
