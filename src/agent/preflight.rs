@@ -12,6 +12,7 @@ use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblem
 use crate::broker::settings::{Preflight, VolumeSettings};
 use crate::core::promotion::Author;
 use crate::lock::members::Beaten;
+use crate::lock::nfs_lease;
 
 /// A pod that is the only one waits so long for another one to be made.
 const ALONE: Duration = Duration::from_secs(2);
@@ -44,6 +45,8 @@ pub struct Facts<'a> {
     pub unseen: Option<Duration>,
     /// Other pods, as the API server and their agents tell.
     pub presence: &'a Presence,
+    /// How long a broker may live without proof of its lock.
+    pub fence_after: Duration,
 }
 
 /// Whether a broker may be started.
@@ -132,7 +135,31 @@ pub fn objection(
         }
         Presence::Beats(_) | Presence::Alone | Presence::Silent | Presence::Unknown => None,
     };
-    judged.or(found).or(elsewhere)
+    let late = || beaten.lease.filter(|_| settings.locks).and_then(|lease| too_late(lease, facts));
+    judged.or(found).or(elsewhere).or_else(late)
+}
+
+/// A broker that is cut off must be dead before the server gives its lock away.
+fn too_late(lease: Duration, facts: &Facts<'_>) -> Option<StoreProblem> {
+    let longest = nfs_lease::longest_fence(lease);
+    if longest.is_some_and(|longest| facts.fence_after <= longest) {
+        return None;
+    }
+    let shorter = longest.map_or_else(String::new, |longest| {
+        format!(
+            "set storage.sharedVolume.lock.file.fenceAfter to {} s or less, or ",
+            longest.as_secs()
+        )
+    });
+    Some(StoreProblem {
+        kind: StoreProblemKind::FenceTooLate,
+        message: format!(
+            "the NFS server gives the lock of a node that is cut off away after {} s, and its broker would \
+             be killed only {} s after the last proof (fenceAfter): {shorter}give the server a longer lease",
+            lease.as_secs(),
+            facts.fence_after.as_secs(),
+        ),
+    })
 }
 
 /// What people should know of the volume.

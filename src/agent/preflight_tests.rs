@@ -12,6 +12,8 @@ const SETTINGS: fn(Preflight) -> VolumeSettings = |preflight| VolumeSettings {
     keep_alive_millis: 250,
 };
 
+const FENCE_AFTER: Duration = Duration::from_secs(20);
+
 fn beaten() -> Beaten {
     Beaten {
         mount: Some(Mount { kind: "nfs4".to_owned(), ..Mount::default() }),
@@ -22,6 +24,7 @@ fn beaten() -> Beaten {
         passed_before: false,
         full: false,
         busy: false,
+        lease: None,
     }
 }
 
@@ -47,6 +50,7 @@ fn judge(preflight: Preflight, beaten: &Beaten, lonely: u64, presence: &Presence
         lonely: Duration::from_secs(lonely),
         unseen: Some(Duration::from_secs(lonely)),
         presence,
+        fence_after: FENCE_AFTER,
     };
     gate(&SETTINGS(preflight), &facts)
 }
@@ -111,6 +115,7 @@ fn a_volume_that_does_not_work_is_refused_even_with_warn() {
         lonely: Duration::from_secs(99),
         unseen: None,
         presence: &presence,
+        fence_after: FENCE_AFTER,
     };
     let warn = SETTINGS(Preflight::Warn);
     let failed = gate(&warn, &facts(Err(&problem), Some(Duration::ZERO)));
@@ -131,6 +136,7 @@ fn only_a_lock_on_the_volume_asks_for_locks() {
         lonely: Duration::from_secs(2),
         unseen: None,
         presence: &presence,
+        fence_after: FENCE_AFTER,
     };
     assert_eq!(gate(&unlocked, &facts), Gate::Open);
 }
@@ -172,4 +178,39 @@ proptest! {
         let open = judge(Preflight::Required, &beaten, lonely, &presence) == Gate::Open;
         prop_assert!(!(open && (bad || failed)));
     }
+}
+
+/// A node that is cut off writes until its broker is killed: by then nobody else may have the lock.
+#[test]
+fn a_lease_that_ends_before_the_fence_is_refused_with_the_value_to_set() {
+    let with = |lease: Option<u64>| Beaten {
+        finding: Some(Ok(trial())),
+        lease: lease.map(Duration::from_secs),
+        ..beaten()
+    };
+    let gate_of = |lease, preflight| judge(preflight, &with(lease), 0, &Presence::Alone);
+    for lease in [None, Some(90), Some(22)] {
+        assert_eq!(gate_of(lease, Preflight::Required), Gate::Open, "{lease:?}");
+    }
+    for (lease, words) in
+        [(21, "fenceAfter to 19 s"), (15, "fenceAfter to 13 s"), (1, "a longer lease")]
+    {
+        let gate = gate_of(Some(lease), Preflight::Required);
+        let Gate::Refused(problem) = gate else { panic!("{lease}: {gate:?}") };
+        assert_eq!(problem.kind, StoreProblemKind::FenceTooLate);
+        assert!(problem.message.contains(words), "{}", problem.message);
+        assert_eq!(gate_of(Some(lease), Preflight::Warn), Gate::Open);
+    }
+    // A lock in a database has a lease of its own.
+    let unlocked = VolumeSettings { locks: false, ..SETTINGS(Preflight::Required) };
+    let (short, presence) = (with(Some(1)), Presence::Alone);
+    let facts = Facts {
+        beaten: Ok(&short),
+        beat_age: Some(Duration::ZERO),
+        lonely: Duration::ZERO,
+        unseen: None,
+        presence: &presence,
+        fence_after: FENCE_AFTER,
+    };
+    assert_eq!(gate(&unlocked, &facts), Gate::Open);
 }

@@ -27,6 +27,7 @@ pub struct Volume {
     helper: Helper,
     settings: VolumeSettings,
     period: Duration,
+    fence_after: Duration,
     state: Arc<Mutex<State>>,
 }
 
@@ -62,7 +63,7 @@ impl Volume {
             waits_for: None,
         };
         let period = (fence_after / 4).clamp(BUSY, IDLE);
-        Self { helper, settings, period, state: Arc::new(Mutex::new(state)) }
+        Self { helper, settings, period, fence_after, state: Arc::new(Mutex::new(state)) }
     }
 
     /// How the volume is to be used.
@@ -155,7 +156,7 @@ impl Volume {
     pub fn with<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let state = self.state();
         let none = preflight::hangs();
-        judge(&state.facts(&none))
+        judge(&state.facts(&none, self.fence_after))
     }
 
     /// What a start waits for now.
@@ -167,7 +168,7 @@ impl Volume {
     pub fn problem(&self) -> Option<StoreProblem> {
         let state = self.state();
         let none = preflight::hangs();
-        let facts = state.facts(&none);
+        let facts = state.facts(&none, self.fence_after);
         let objection = || preflight::objection(&self.settings, state.beaten.as_deref()?, &facts);
         state.problem.clone().or_else(objection)
     }
@@ -199,7 +200,7 @@ impl Volume {
 }
 
 impl State {
-    fn facts<'a>(&'a self, none: &'a StoreProblem) -> Facts<'a> {
+    fn facts<'a>(&'a self, none: &'a StoreProblem, fence_after: Duration) -> Facts<'a> {
         Facts {
             beaten: match (&self.problem, &self.beaten) {
                 (Some(problem), _) => Err(problem),
@@ -210,6 +211,7 @@ impl State {
             lonely: self.heard.elapsed(),
             unseen: self.unseen.map(|since| since.elapsed()),
             presence: &self.presence,
+            fence_after,
         }
     }
 }

@@ -141,6 +141,8 @@ pub enum Reason {
     LockRowMissing,
     /// The database or the volume takes no writes.
     ReadOnly,
+    /// The storage gives the lock of a lost node away before its broker would be killed.
+    FenceTooLate,
     /// An agent of a later version says something that this operator has no word for: the message is the
     /// agent's own.
     ReportedByNewerAgent,
@@ -218,7 +220,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 20] = [
+    pub const STORAGE_PROBLEMS: [Self; 21] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -228,6 +230,7 @@ impl Reason {
         Self::TablesMismatch,
         Self::LockRowMissing,
         Self::ReadOnly,
+        Self::FenceTooLate,
         Self::LocksLocal,
         Self::LocksNeverFreed,
         Self::LocksNotFreed,

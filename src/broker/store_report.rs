@@ -77,6 +77,8 @@ pub enum StoreProblemKind {
     Full,
     /// It does not answer.
     Hangs,
+    /// The server gives a lock away before its broker would be killed.
+    FenceTooLate,
     /// It fails in another way.
     Failed,
     /// What a newer agent says; never said by this one.

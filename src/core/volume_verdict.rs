@@ -146,6 +146,7 @@ fn problem_reason(kind: StoreProblemKind) -> Reason {
         StoreProblemKind::NotWritable => Reason::NotWritable,
         StoreProblemKind::Full => Reason::StorageFull,
         StoreProblemKind::Hangs => Reason::StorageHangs,
+        StoreProblemKind::FenceTooLate => Reason::FenceTooLate,
         StoreProblemKind::Failed => Reason::StorageFailed,
         StoreProblemKind::Unknown => Reason::ReportedByNewerAgent,
     }

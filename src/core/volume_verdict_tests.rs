@@ -127,6 +127,7 @@ fn every_problem_and_note_is_worth_an_event() {
         P::NotWritable,
         P::Full,
         P::Hangs,
+        P::FenceTooLate,
         P::Failed,
     ] {
         assert!(Reason::STORAGE_PROBLEMS.contains(&problem_reason(kind)), "{kind:?}");

@@ -29,6 +29,7 @@ use crate::clock;
 use crate::lock::file::holder;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
+use crate::lock::nfs_lease;
 use crate::lock::owner::{self, NotOurs};
 use crate::lock::scratch::{attempt, create, hold, lock};
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
@@ -74,6 +75,8 @@ pub struct Beaten {
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
     pub busy: bool,
+    /// After how long the server gives the locks of a silent node away, if the kernel knows.
+    pub lease: Option<Duration>,
 }
 
 impl Beaten {
@@ -205,6 +208,7 @@ impl Member {
             finding,
             trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
             passed_before,
+            lease: mount.as_ref().and_then(|mount| nfs_lease::of(&mount.point).ok().flatten()),
             mount,
             full: full || owner::is_full(&self.identity.directory)?,
             busy: self.tester.is_busy() || self.subject.done.is_some(),

@@ -13,6 +13,7 @@ pub mod fs_type;
 pub mod lease;
 pub mod members;
 pub mod mount;
+pub mod nfs_lease;
 mod owner;
 pub mod scratch;
 pub mod track;

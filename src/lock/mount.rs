@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblemKind};
+use crate::lock::nfs_lease::unescaped;
+use crate::secret;
 
 /// A mounted file system: a line of `/proc/self/mountinfo` (proc(5)).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ impl Mount {
 
     /// In words.
     pub fn describe(&self) -> String {
-        format!("{} from {}", self.kind, self.source)
+        format!("{} from {}", self.kind, secret::without_userinfo(&self.source, "..."))
     }
 
     /// Whether a broker's store may be on it, and with what risk. `locks`: whether a lock on a file
@@ -168,13 +170,6 @@ impl Judgement {
 
 fn problem(kind: StoreProblemKind, message: &str) -> StoreProblem {
     StoreProblem { kind, message: message.to_owned() }
-}
-
-/// The kernel writes blank, tab, newline and backslash as three octal digits.
-fn unescaped(text: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(text.to_owned(), |text, (code, character)| text.replace(code, character))
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use nfslab::LEASE;
 use tandem::broker::report::{AgentState, Report, StoreNoteKind, StoreProblemKind, VolumeReport};
 
 use crate::pod::{Group, Pod, problem_of};
 use crate::world::{LATE, clients, fact, lab};
 
 const TEST: &str = "preflight";
-/// These tests cut nobody off.
-const FENCE_AFTER: Duration = Duration::from_mins(1);
+/// These tests cut nobody off; it only has to be shorter than the lease.
+const FENCE_AFTER: Duration = Duration::from_secs(LEASE.as_secs() - 2);
 
 fn volume_of(report: &Report) -> &VolumeReport {
     report.volume.as_ref().expect("a volume")
