@@ -12,6 +12,7 @@ fn manifests_are_as_reviewed() {
             ("app.kubernetes.io/name".into(), "tandem".into()),
         ]
         .into(),
+        privileged_pods: false,
     };
     insta::glob!("golden/*.yaml", |path| {
         let cluster: BrokerCluster =

@@ -32,6 +32,7 @@ pub fn settings() -> Settings {
         agent_image: "tandem:1".into(),
         operator_namespace: "tandem-system".into(),
         operator_labels: labels.into(),
+        privileged_pods: false,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod lost;
 pub mod observed;
 pub mod plan;
 pub mod pods;
+pub mod privileges;
 pub mod promotion;
 pub mod record;
 mod revision;

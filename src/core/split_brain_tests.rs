@@ -222,7 +222,7 @@ fn a_claim_in_words_that_are_not_known_proves_neither_a_dispute_nor_its_end() {
         for_tests::pod("orders-1", "r", ContainerView::Running, for_tests::fresh(said))
     };
     let uid = newer().uid;
-    assert_eq!(claim(newer().report().unwrap(), &uid), None);
+    assert_eq!(super::claim(newer().report().unwrap(), &uid), None);
     assert!(!newer().serves() && !newer().waits());
     let observed = for_tests::group_of("r", vec![for_tests::standby("orders-0", "r"), newer()]);
     assert!(matches!(lock::judge(&observed), Lock::Unknown(why) if why.contains("orders-1")));

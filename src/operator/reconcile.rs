@@ -30,8 +30,8 @@ use crate::{
         lock::{Group, Lock, judge},
         observed::Observed,
         plan::{Plan, plan},
-        status,
-        validate::validate,
+        privileges, status,
+        validate::{Invalid, ValidCluster, validate},
     },
     kube_ext::RequestError,
     reports::Reports,
@@ -128,7 +128,7 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
     }
     let previous = object.status.as_ref();
     let now = (context.now)();
-    let cluster = match validate(object) {
+    let cluster = match checked(object, context.settings.privileged_pods) {
         Ok(cluster) => cluster,
         Err(problems) => {
             let status = status::rejected(&problems, object.metadata.generation, previous, now);
@@ -167,6 +167,13 @@ async fn pass<R: Reports>(object: &BrokerCluster, context: &Context<R>) -> Resul
         announce(&context.recorder, object, occurrence).await;
     }
     Ok(Action::requeue(look_again(&plan)))
+}
+
+/// The cluster, if its spec can be carried out and asks for nothing that only an administrator may allow.
+fn checked(object: &BrokerCluster, privileged: bool) -> Result<ValidCluster, Vec<Invalid>> {
+    let cluster = validate(object)?;
+    let problems = if privileged { Vec::new() } else { privileges::problems(&cluster.spec) };
+    if problems.is_empty() { Ok(cluster) } else { Err(problems) }
 }
 
 /// Work in hand is looked at soon; a settled group rarely, and not all groups at once.

@@ -68,6 +68,9 @@ pub struct OperatorArgs {
     /// are reached by them alone. Without, by all pods of the operator's namespace.
     #[arg(long, env = "TANDEM_POD_LABELS", value_delimiter = ',', value_parser = label)]
     pub pod_labels: Vec<(String, String)>,
+    /// Let BrokerClusters ask for pods with hostPath volumes, as root, or of a `system-` priority class.
+    #[arg(long, env = "TANDEM_ALLOW_PRIVILEGED_PODS")]
+    pub allow_privileged_pods: bool,
     /// The operator's pod: its name in the Lease.
     #[arg(long, env = "POD_NAME")]
     pub pod: String,
@@ -189,6 +192,7 @@ async fn work(
             agent_image: args.agent_image.clone(),
             operator_namespace: args.namespace.clone(),
             operator_labels: args.pod_labels.iter().cloned().collect(),
+            privileged_pods: args.allow_privileged_pods,
         },
         metrics,
         listener: Arc::clone(&listener),

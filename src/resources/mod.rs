@@ -122,6 +122,8 @@ pub struct Settings {
     pub operator_namespace: String,
     /// The labels of the operator's pods; if there are none, all pods of its namespace may.
     pub operator_labels: BTreeMap<String, String>,
+    /// Whether broker pods may have what [`crate::core::privileges`] refuses otherwise.
+    pub privileged_pods: bool,
 }
 
 /// All children that can be applied at any time. The StatefulSet and the record's ports are planned
