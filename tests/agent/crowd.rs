@@ -12,7 +12,7 @@ use crate::pod::{Group, KEEP_ALIVE};
 fn crowd(port: u16) -> Vec<TcpStream> {
     let come = |number: u32| {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             stream.write_all(b"GET /v1/report HTTP/1.1\r\nX: ").ok()?;
         }
         Some(stream)
