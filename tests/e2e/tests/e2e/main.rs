@@ -4,6 +4,7 @@
 //! its own; those that stop a part of the control plane run alone. `TANDEM_ONLY=one,another` runs
 //! these only, `TANDEM_ROUNDS=10` each of them so many times.
 
+mod backlog;
 mod claims;
 mod database_faults;
 mod database_input;

@@ -6,8 +6,8 @@ use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    Outcome, claims, database_faults, database_input, databases, day_two, faults, input, lifecycle,
-    nodes, policy, preflight, record, rollout, split_brain,
+    Outcome, backlog, claims, database_faults, database_input, databases, day_two, faults, input,
+    lifecycle, nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
     switchover, torn, versions, warm,
 };
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 36] = [
+const SCENARIOS: [(&str, Company, Run); 37] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -67,6 +67,7 @@ const SCENARIOS: [(&str, Company, Run); 36] = [
         versions::side_by_side(lab, Store::File).boxed_local()
     }),
     ("standby_is_warm", Company::Beside, |lab| warm::standby(lab, Store::File).boxed_local()),
+    ("backlog_is_spooled", Company::Beside, |lab| backlog::spooled(lab).boxed_local()),
     ("torn_last_record", Company::Beside, |lab| torn::last_record(lab).boxed_local()),
     ("two_stores_under_one_name_end_in_one_master", Company::Beside, |lab| {
         split_brain::two_stores(lab).boxed_local()

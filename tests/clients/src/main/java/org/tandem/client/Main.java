@@ -2,12 +2,14 @@ package org.tandem.client;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
 /** The test clients' entry: by default the account of messages, else {@code smoke}. */
 public final class Main {
+    private static final List<String> COMMANDS = List.of("smoke", "flow");
     private static final long SUMMARY_SECONDS = 5;
     private static final String HELP = """
             Sends numbered messages to a queue, takes them from it again, and accounts for every one.
@@ -36,6 +38,7 @@ public final class Main {
 
             Another command, with its own --help:
               smoke              one message over every protocol
+              flow               many messages, as fast as they go
             """;
 
     private Main() {
@@ -43,13 +46,16 @@ public final class Main {
 
     /** Runs the client until it is told to end. */
     public static void main(String[] args) throws IOException, InterruptedException {
-        if (Arrays.asList(args).contains("--help") && !args[0].equals("smoke")) {
+        if (Arrays.asList(args).contains("--help") && !COMMANDS.contains(args[0])) {
             System.out.print(HELP);
             return;
         }
         try {
             if (args.length > 0 && args[0].equals("smoke")) {
                 System.exit(Smoke.run(Arrays.copyOfRange(args, 1, args.length)));
+            }
+            if (args.length > 0 && args[0].equals("flow")) {
+                System.exit(Flow.run(Arrays.copyOfRange(args, 1, args.length)));
             }
             run(Options.parse(args, "url user password id queue rate size port", "produce consume",
                     System.getenv()));
