@@ -108,8 +108,10 @@ async fn serve(
             Err(error) => {
                 tracing::warn!("helper process: {error:#}");
                 if let Some(Process { mut child, .. }) = process.take() {
+                    // Of a process that was waited for, tokio no longer tells the number.
+                    let id = child.id();
                     drop(child.wait().await);
-                    kept.forget(child.id());
+                    kept.forget(id);
                 }
             }
         }
