@@ -23,6 +23,8 @@ use crate::resources::selector_text;
 
 /// The broker waits for the answer.
 const DEADLINE: Duration = Duration::from_millis(300);
+/// Nobody waits for the answer, which takes longer from a control plane that is busy or far away.
+const LIST_DEADLINE: Duration = Duration::from_secs(2);
 /// The pause before an agent is asked again for a newer look.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -37,7 +39,7 @@ pub struct Claims {
 
 /// Asks the API server; whatever goes wrong is [`Peers::Unknown`].
 pub async fn ask(api: &ApiServer, author: &Author) -> Peers {
-    match api.pods(&selector(author), DEADLINE).await {
+    match api.pods(&selector(author), LIST_DEADLINE).await {
         Ok(list) => read(&list, author),
         Err(_) => Peers::Unknown,
     }
@@ -61,7 +63,9 @@ const BEATS: u64 = 3000;
 
 /// Asks the API server for other pods, and their agents whether they beat.
 pub async fn presence(api: &ApiServer, author: &Author) -> Presence {
-    let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return Presence::Unknown };
+    let Ok(list) = api.pods(&selector(author), LIST_DEADLINE).await else {
+        return Presence::Unknown;
+    };
     match read(&list, author) {
         Peers::Unknown => return Presence::Unknown,
         Peers::Alone => return Presence::Alone,
@@ -102,7 +106,7 @@ pub async fn claims(api: &ApiServer, author: &Author, since: Option<Instant>) ->
 
 /// Asks the other pods' agents whether this pod's master may step down, for `to` if it must be that pod.
 pub async fn let_step_down(api: &ApiServer, author: &Author, to: Option<&str>) -> bool {
-    let Ok(list) = api.pods(&selector(author), DEADLINE).await else { return false };
+    let Ok(list) = api.pods(&selector(author), LIST_DEADLINE).await else { return false };
     let reports = HttpReports::new();
     let answers = others(&list, author).into_iter().map(async |peer| {
         let answer = timeout(DEADLINE, reports.ask(peer.agent)).await;

@@ -43,6 +43,9 @@ pub struct Facts<'a> {
     pub lonely: Duration,
     /// For how long another pod has been saying that it beats, unseen.
     pub unseen: Option<Duration>,
+    /// Whether this agent has started a broker on it already: what let that one start still holds, because
+    /// the pod has the same mount for its whole life.
+    pub used: bool,
     /// Other pods, as the API server and their agents tell.
     pub presence: &'a Presence,
     /// How long a broker may live without proof of its lock.
@@ -90,7 +93,7 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
         Presence::Beats(pod) => {
             return Gate::Wait(format!("{pod} beats on its volume, and is not seen here yet"));
         }
-        Presence::Silent | Presence::Unknown if beaten.passed_before => AS_BEFORE,
+        Presence::Silent | Presence::Unknown if beaten.passed_before || facts.used => AS_BEFORE,
         Presence::Silent => UNTRIED,
         Presence::Unknown => {
             return Gate::Wait(

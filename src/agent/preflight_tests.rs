@@ -49,6 +49,7 @@ fn judge(preflight: Preflight, beaten: &Beaten, lonely: u64, presence: &Presence
         beat_age: Some(Duration::ZERO),
         lonely: Duration::from_secs(lonely),
         unseen: Some(Duration::from_secs(lonely)),
+        used: false,
         presence,
         fence_after: FENCE_AFTER,
     };
@@ -114,6 +115,7 @@ fn a_volume_that_does_not_work_is_refused_even_with_warn() {
         beat_age: age,
         lonely: Duration::from_secs(99),
         unseen: None,
+        used: false,
         presence: &presence,
         fence_after: FENCE_AFTER,
     };
@@ -123,6 +125,29 @@ fn a_volume_that_does_not_work_is_refused_even_with_warn() {
     let beaten = beaten();
     let stalled = gate(&warn, &facts(Ok(&beaten), Some(HANGS + Duration::from_millis(1))));
     assert_eq!(refused(&stalled), Some(StoreProblemKind::Hangs));
+}
+
+/// The pod has the same mount for its whole life.
+#[test]
+fn a_volume_that_this_pod_has_used_needs_nobody_s_word_again() {
+    let untried = Beaten { finding: None, trying: None, passed_before: false, ..beaten() };
+    let gate = |used, presence: &Presence| {
+        let facts = Facts {
+            beaten: Ok(&untried),
+            beat_age: Some(Duration::ZERO),
+            lonely: AS_BEFORE,
+            unseen: None,
+            used,
+            presence,
+        };
+        gate(&SETTINGS(Preflight::Required), &facts)
+    };
+    for presence in [Presence::Unknown, Presence::Silent] {
+        assert!(matches!(gate(false, &presence), Gate::Wait(_)), "{presence:?}");
+        assert_eq!(gate(true, &presence), Gate::Open, "{presence:?}");
+    }
+    let unseen = Presence::Beats("orders-1".to_owned());
+    assert!(matches!(gate(true, &unseen), Gate::Wait(_)));
 }
 
 #[test]
@@ -135,6 +160,7 @@ fn only_a_lock_on_the_volume_asks_for_locks() {
         beat_age: Some(Duration::ZERO),
         lonely: Duration::from_secs(2),
         unseen: None,
+        used: false,
         presence: &presence,
         fence_after: FENCE_AFTER,
     };

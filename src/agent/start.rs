@@ -41,6 +41,9 @@ impl Agent {
                 };
                 tracing::info!("broker {} started as process {}", report.instance, report.pid);
                 self.starts += 1;
+                if let Some(volume) = &self.volume {
+                    volume.note_start();
+                }
                 self.view.metrics.starts.inc();
                 self.view.known().child = Some(report);
                 self.next_life(Some(broker.pid));

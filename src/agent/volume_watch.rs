@@ -46,6 +46,8 @@ struct State {
     /// Since when another pod has been saying that it beats, unseen.
     unseen: Option<Instant>,
     waits_for: Option<String>,
+    /// A broker was started on it.
+    used: bool,
 }
 
 impl Volume {
@@ -61,6 +63,7 @@ impl Volume {
             presence: Presence::Unknown,
             unseen: None,
             waits_for: None,
+            used: false,
         };
         let period = (fence_after / 4).clamp(BUSY, IDLE);
         Self { helper, settings, period, fence_after, state: Arc::new(Mutex::new(state)) }
@@ -152,6 +155,11 @@ impl Volume {
         state.presence = presence;
     }
 
+    /// A broker is started on it.
+    pub fn note_start(&self) {
+        self.state().used = true;
+    }
+
     /// What is known.
     pub fn with<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let state = self.state();
@@ -210,6 +218,7 @@ impl State {
             beat_age: self.confirmed.map(|at| at.elapsed()),
             lonely: self.heard.elapsed(),
             unseen: self.unseen.map(|since| since.elapsed()),
+            used: self.used,
             presence: &self.presence,
             fence_after,
         }

@@ -78,6 +78,22 @@ fn a_pod_that_comes_later_tries_the_volume_with_the_one_that_serves() {
     assert_eq!(report.volume.unwrap().trial.unwrap().peer, "newcomer-0");
 }
 
+/// Its pod has the same mount for its whole life, and nobody else is there to ask.
+#[test]
+fn a_broker_of_a_group_of_one_is_started_again_without_an_api_server() {
+    let api = FakeApi::start();
+    let group = Group::tried("single", &api, "Required", shared);
+    let pod = group.pod(0).join(&api);
+    pod.wait_for(AgentState::Master);
+    api.freeze(true);
+    pod.inflict(Fault::Kill);
+    let report = pod.wait_until("a new broker", |report| {
+        report.child.as_ref().is_some_and(|child| child.restarts == 1)
+    });
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerCrashed);
+    pod.wait_for(AgentState::Master);
+}
+
 #[test]
 #[ignore = "needs FUSE: make test runs it"]
 fn locks_that_hold_on_one_node_only_are_refused_unless_that_is_wanted() {
