@@ -8,13 +8,17 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::agent::child::Broker;
+use crate::agent::ending::{self, Ended, Kill};
 use crate::agent::event::{ChildNews, Event, LockNews};
 use crate::agent::machine::{self, Act, ChildEvent, Deadline, Input, LogSign};
+use crate::agent::motion::{Motion, Sign};
 use crate::agent::peers::Claims;
 use crate::agent::run::Agent;
 use crate::agent::view::Source;
 use crate::agent::{peers, record};
-use crate::broker::report::{AgentState, ChildExit, ExitReason, GreetingView, LockView};
+use crate::broker::report::{
+    AgentState, ChildExit, ExitReason, GreetingView, LockView, MotionView,
+};
 use crate::clock;
 use crate::core::promotion;
 use crate::core::split_brain::Mark;
@@ -31,6 +35,10 @@ const NODES_FOLLOW: Duration = Duration::from_millis(600);
 /// The pause before other pods are asked again whether a master may step down.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
+/// What people are told of a standby that would not take over.
+const STANDS_STILL: &str = "the broker does not try the lock: its process is stopped, deadlocked or starved; \
+                            it is killed after hangTimeout";
+
 impl Agent {
     pub(super) fn on_event(&mut self, event: Event) {
         let generation = self.generation();
@@ -39,6 +47,7 @@ impl Agent {
             Event::Beat(news) => self.on_beat(news),
             Event::Volume { generation: of, opened } if of == generation => self.on_volume(opened),
             Event::Greeting { generation: of, view } if of == generation => self.on_greeting(view),
+            Event::Motion { generation: of, motion } if of == generation => self.on_motion(motion),
             Event::Child { generation: of, news } if of == generation => self.on_child(news),
             // A broker with a database may ignore its errors: it looks until the database is back.
             Event::Log { sign: LogSign::StorageFailed, .. } if self.volume.is_none() => {}
@@ -79,6 +88,7 @@ impl Agent {
             Event::Credentials(problem) => self.view.problem(Source::Credentials, problem),
             // Of a broker process before this one.
             Event::Greeting { .. }
+            | Event::Motion { .. }
             | Event::Child { .. }
             | Event::Log { .. }
             | Event::Peers { .. }
@@ -142,14 +152,26 @@ impl Agent {
         self.feed(Input::Greeting(view));
     }
 
+    fn on_motion(&mut self, motion: Motion) {
+        let state = self.machine.name();
+        let waits = state == AgentState::Standby;
+        self.view.known().motion = if waits { motion.view() } else { MotionView::Unknown };
+        let still = waits && matches!(motion.tries, Sign::Still(_));
+        self.view.problem(Source::Motion, still.then(|| STANDS_STILL.to_owned()));
+        if motion.hangs(state, self.timing.patience()) {
+            self.feed(Input::Hung);
+        }
+    }
+
     fn on_child(&mut self, news: ChildNews) {
         match news {
-            ChildNews::Exited(status) => {
-                self.note_exit(status);
+            ChildNews::Exited(ended) => {
+                self.note_exit(ended);
                 self.feed(Input::Child(ChildEvent::Exited));
             }
             ChildNews::Gone => {
                 self.view.problem(Source::Child, None);
+                self.view.problem(Source::Motion, None);
                 self.broker = None;
                 self.next_life(None);
                 self.feed(Input::Child(ChildEvent::Gone));
@@ -167,13 +189,16 @@ impl Agent {
         }
     }
 
-    fn note_exit(&mut self, status: String) {
-        let reason =
-            if self.crashed { ExitReason::BrokerCrashed } else { self.machine.exit_reason() };
+    fn note_exit(&mut self, ended: Ended) {
+        let memory = self.memory_kills.zip(ending::memory_kills());
+        let memory = memory.is_some_and(|(before, now)| now > before);
+        let reason = ending::reason(self.machine.exit_reason(), self.kill, ended.way, memory);
+        let status = ended.status;
         tracing::info!("the broker ended ({status}): {reason:?}");
         self.view.metrics.exits.get_or_create(&ExitLabels { reason: ReasonLabel(reason) }).inc();
         let mut known = self.view.known();
         known.child = None;
+        known.motion = MotionView::Unknown;
         known.greeted = None;
         known.greeting = GreetingView::Refused;
         let was_master = self.lock_taken.is_some() && self.last_promotion.is_some();
@@ -300,12 +325,15 @@ impl Agent {
             }
             Act::Kill(reason) => {
                 // A lock that is free because its holder just died was not lost.
-                self.crashed = reason == ExitReason::LockLost
-                    && self.broker.as_ref().is_some_and(Broker::is_ending);
+                self.kill = Kill {
+                    dying: self.broker.as_ref().is_some_and(Broker::is_ending),
+                    free: self.machine.lock() == LockView::Free,
+                    local: self.lock_is_local,
+                };
                 self.signal(Signal::SIGKILL);
-                if reason == ExitReason::SwitchedOver {
+                if matches!(reason, ExitReason::SwitchedOver | ExitReason::PodStopped) {
                     tracing::info!(
-                        "the broker is killed: its stop takes too long for a switchover"
+                        "the broker is killed: its stop takes too long for the one that waits"
                     );
                 } else {
                     tracing::error!("the broker is killed: {reason:?}");
@@ -327,6 +355,15 @@ impl Agent {
                 let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
                 self.tell_later(async move {
                     Event::Claims { generation, claims: peers::claims(&api, &author, None).await }
+                });
+            }
+            Act::AskStandbys => {
+                let (generation, events) = (self.generation(), self.around.events.clone());
+                let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
+                self.tasks.spawn(async move {
+                    if peers::let_step_down(&api, &author, None).await {
+                        drop(events.send(Event::StepDown { generation }).await);
+                    }
                 });
             }
             Act::Arm(Deadline::Proof) => match self.proven_until {

@@ -6,7 +6,7 @@ use std::fs;
 use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::agent::ending::Ended;
 use crate::agent::event::{ChildNews, Event, Events};
 use crate::agent::reap::{Kept, end_descendants};
 use crate::agent::signs::Signs;
@@ -172,8 +173,7 @@ async fn wait(mut child: Child, pid: i32, mut signals: Signals, mut told: Told) 
     while let Some(sign) = told.signs.as_mut().and_then(Signs::take) {
         told.sign(sign).await;
     }
-    let status = status.map_or_else(|error| error.to_string(), in_words);
-    told.news(ChildNews::Exited(status)).await;
+    told.news(ChildNews::Exited(Ended::of(status))).await;
     told.around.kept.forget(u32::try_from(pid).ok());
     end_descendants(pid, &told.around.kept).await;
     told.news(ChildNews::Gone).await;
@@ -197,16 +197,6 @@ fn send(pid: i32, signal: Signal) {
     match kill(Pid::from_raw(pid), signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
         Err(error) => tracing::error!("cannot send {signal} to process {pid}: {error}"),
-    }
-}
-
-fn in_words(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(number)) => Signal::try_from(number)
-            .map_or_else(|_| format!("signal {number}"), |signal| format!("signal {signal}")),
-        (None, None) => "unknown".to_owned(),
     }
 }
 

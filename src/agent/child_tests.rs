@@ -1,4 +1,5 @@
 use super::*;
+use crate::agent::ending::Way;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
@@ -31,19 +32,26 @@ async fn news(queue: &mut Receiver<Event>) -> ChildNews {
     }
 }
 
+fn ended(status: &str, way: Way) -> ChildNews {
+    ChildNews::Exited(Ended { status: status.to_owned(), way })
+}
+
 #[tokio::test]
 async fn an_end_is_told_with_its_status_and_then_that_nothing_is_left() {
     let (_broker, mut queue, _directory) = start("exit 3");
-    assert_eq!(news(&mut queue).await, ChildNews::Exited("exit status 3".to_owned()));
+    assert_eq!(news(&mut queue).await, ended("exit status 3", Way::Exited));
     assert_eq!(news(&mut queue).await, ChildNews::Gone);
 }
 
 #[tokio::test]
 async fn signals_reach_it() {
-    for (signal, name) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGKILL, "SIGKILL")] {
+    for (signal, name, way) in [
+        (Signal::SIGTERM, "signal SIGTERM", Way::Signalled),
+        (Signal::SIGKILL, "signal SIGKILL", Way::Killed),
+    ] {
         let (broker, mut queue, _directory) = start("exec sleep 60");
         broker.signal(signal);
-        assert_eq!(news(&mut queue).await, ChildNews::Exited(format!("signal {name}")));
+        assert_eq!(news(&mut queue).await, ended(name, way));
         assert_eq!(news(&mut queue).await, ChildNews::Gone);
     }
 }
@@ -99,7 +107,7 @@ async fn a_program_or_a_directory_that_is_not_there_is_an_error() {
 async fn a_megabyte_without_a_line_feed_is_passed_on() {
     let (_broker, mut queue, _directory) =
         start("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 4");
-    assert_eq!(news(&mut queue).await, ChildNews::Exited("exit status 4".to_owned()));
+    assert_eq!(news(&mut queue).await, ended("exit status 4", Way::Exited));
 }
 
 #[test]

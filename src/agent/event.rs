@@ -6,7 +6,9 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::agent::ending::Ended;
 use crate::agent::machine::{LogSign, Peers};
+use crate::agent::motion::Motion;
 use crate::agent::peers::Claims;
 use crate::broker::report::{DatabaseNote, DatabaseProblem, GreetingView};
 use crate::database::Prepared;
@@ -27,6 +29,13 @@ pub enum Event {
         generation: u32,
         /// What it did.
         view: GreetingView,
+    },
+    /// The broker process was looked at.
+    Motion {
+        /// Which one.
+        generation: u32,
+        /// Whether it moves.
+        motion: Motion,
     },
     /// Something became of the broker process.
     Child {
@@ -150,8 +159,8 @@ pub struct LeaseSeen {
 /// What became of a broker process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChildNews {
-    /// It ended and was reaped; its exit status in words.
-    Exited(String),
+    /// It ended and was reaped.
+    Exited(Ended),
     /// No descendant of it is left either.
     Gone,
     /// It was sent `SIGKILL` and still has not ended.

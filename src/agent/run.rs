@@ -16,6 +16,7 @@ use crate::agent::asked::Asked;
 use crate::agent::child::{Broker, Surroundings};
 use crate::agent::credentials::Credentials;
 use crate::agent::database_acts::Access;
+use crate::agent::ending::Kill;
 use crate::agent::event::{Event, Events};
 use crate::agent::greeter::{self, Cadence};
 use crate::agent::lock_watch::LockWatch;
@@ -28,7 +29,7 @@ use crate::agent::timers::Timers;
 use crate::agent::timing::Timing;
 use crate::agent::view::{Source, View};
 use crate::agent::volume_watch::Volume;
-use crate::agent::{serve, watch as record_watch};
+use crate::agent::{motion, serve, watch as record_watch};
 use crate::broker::report::AgentState;
 use crate::broker::settings::{AgentSettings, GreetingSettings};
 use crate::core::promotion::Author;
@@ -80,8 +81,10 @@ pub(super) struct Agent {
     pub(super) promotion: Option<AbortHandle>,
     /// Promotions in a row that repaired the record: two masters must not fight at full speed.
     pub(super) repairs: u32,
-    /// The broker was ending by itself already when it was to be killed for its lost lock.
-    pub(super) crashed: bool,
+    /// What was so when the broker was killed.
+    pub(super) kill: Kill,
+    /// How many processes of the container the kernel had killed for its memory when the broker was started.
+    pub(super) memory_kills: Option<u64>,
     pub(super) last_promotion: Option<Instant>,
     /// When another pod's agent last said that its broker holds the lock, asked before a start.
     pub(super) claimed: Option<Instant>,
@@ -177,7 +180,8 @@ impl Agent {
             lock_taken: None,
             promotion: None,
             repairs: 0,
-            crashed: false,
+            kill: Kill::default(),
+            memory_kills: None,
             last_promotion: None,
             claimed: None,
             record: None,
@@ -206,6 +210,11 @@ impl Agent {
 
         let GreetingSettings::OpenWire { port: greeting } = self.settings.greeting;
         self.tasks.spawn(greeter::run(greeting, self.cadence.subscribe(), events.clone()));
+        self.tasks.spawn(motion::run(
+            self.life.subscribe(),
+            self.timing.patience(),
+            events.clone(),
+        ));
         self.tasks.spawn(self.locks.clone().run(events.clone()));
         if let Some(volume) = self.volume.clone() {
             self.tasks.spawn(volume.run(events.clone()));
@@ -249,7 +258,7 @@ impl Agent {
     fn after_step(&mut self, state: AgentState) {
         {
             let mut known = self.view.known();
-            known.state = state;
+            known.state = known.truth(state);
             known.lock = self.machine.lock();
             known.epoch = self.promoter.epochs.seen();
         }

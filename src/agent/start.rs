@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::agent::child::Broker;
+use crate::agent::ending::{self, Kill};
 use crate::agent::machine::{ChildEvent, Input};
 use crate::agent::promote::Promotion;
 use crate::agent::proof::Proof;
@@ -28,7 +29,8 @@ impl Agent {
         self.lock_taken = None;
         self.last_promotion = None;
         self.repairs = 0;
-        self.crashed = false;
+        self.kill = Kill::default();
+        self.memory_kills = ending::memory_kills();
         self.promoter.epochs.forget_tried();
         let generation = self.generation() + 1;
         match Broker::start(&self.settings.child, generation, self.around.clone()) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::agent::machine::Deadline;
+use crate::agent::motion::Patience;
 use crate::broker::settings::{AgentSettings, LockSettings};
 use crate::lock::lease::margin;
 
@@ -18,6 +19,11 @@ const PROMOTING_GREETING: Duration = Duration::from_millis(25);
 /// The longest pause between starts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
+/// A busy machine, or a garbage collection, keeps a living standby from its lock for less than this.
+const STANDS_STILL: Duration = Duration::from_secs(2);
+/// A broker that has not greeted yet may do nothing at all for so many times `hangTimeout`.
+const HANGS_BEFORE_GREETING: u32 = 6;
+
 /// All periods of one agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -27,6 +33,8 @@ pub struct Timing {
     stop_grace: Duration,
     /// How long a lease runs; nothing for other locks.
     lease: Option<Duration>,
+    /// Whether the messages are on a volume.
+    volume: bool,
     /// How long network storage may leave a look at the lock file without an answer.
     fence_after: Duration,
 }
@@ -51,6 +59,7 @@ impl Timing {
             hang: Duration::from_millis(settings.hang_timeout_millis),
             stop_grace: Duration::from_millis(settings.stop_grace_millis),
             lease: lease_millis.map(Duration::from_millis),
+            volume: settings.volume.is_some(),
             fence_after: Duration::from_millis(fence_after_millis),
         }
     }
@@ -108,6 +117,13 @@ impl Timing {
         (5 * self.probe_period()).max(Duration::from_millis(250))
     }
 
+    /// How long a broker may show no sign of life.
+    pub fn patience(&self) -> Patience {
+        let tries = STANDS_STILL + 3 * self.poll;
+        let works = self.volume.then(|| HANGS_BEFORE_GREETING * self.hang);
+        Patience { poll: self.poll, tries, hang: self.hang.max(tries), works }
+    }
+
     /// How often a broker that holds the lock and does not greet yet is greeted.
     pub fn promoting_greeting(&self) -> Duration {
         PROMOTING_GREETING
@@ -132,6 +148,7 @@ pub(crate) mod tests_support {
             hang: Duration::from_secs(5),
             stop_grace: Duration::from_secs(30),
             lease: None,
+            volume: true,
             fence_after: Duration::from_secs(20),
         }
     }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::agent::machine::LockKind;
 use crate::agent::volume_watch::Volume;
 use crate::broker::report::{
-    AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
-    GreetingView, LockReport, LockView, PromotionReport, Report,
+    AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport, ExitReason,
+    GreetingView, LockReport, LockView, MotionView, PromotionReport, Report,
 };
 use crate::core::promotion::Pod;
 use crate::database::Prepared;
@@ -29,6 +29,8 @@ const STUCK: Duration = Duration::from_secs(10);
 pub enum Source {
     /// The broker process could not be started, or does not end.
     Child,
+    /// The broker process, which does not move.
+    Motion,
     /// The storage, or the lease.
     Lock,
     /// The volume, whose locks are tried before a broker is started.
@@ -60,6 +62,8 @@ pub struct Known {
     pub greeted: Option<Instant>,
     /// The running broker.
     pub child: Option<ChildReport>,
+    /// Whether it is seen to try the lock, if it waits for it.
+    pub motion: MotionView,
     /// When it was told to end politely, if it was.
     pub stopped: Option<jiff::Timestamp>,
     /// The end of the one before.
@@ -107,6 +111,7 @@ impl View {
             greeting: GreetingView::Refused,
             greeted: None,
             child: None,
+            motion: MotionView::Unknown,
             stopped: None,
             last_exit: None,
             promotion: None,
@@ -171,6 +176,7 @@ impl View {
             },
             greeting: known.greeting,
             child: known.child,
+            motion: Some(known.motion),
             last_exit: known.last_exit,
             promotion: known.promotion,
             epoch: known.epoch,
@@ -182,6 +188,21 @@ impl View {
 }
 
 impl Known {
+    /// The state to be told. The machine waits before the next start as after a lost lock once it has seen the
+    /// lock free; that the broker had ended by itself is known only when it is reaped.
+    pub fn truth(&self, state: AgentState) -> AgentState {
+        let itself = self.last_exit.as_ref().is_some_and(|exit| {
+            matches!(
+                exit.reason,
+                ExitReason::BrokerCrashed | ExitReason::MemoryExceeded | ExitReason::StoppedItself
+            )
+        });
+        if state == AgentState::Fenced && itself && self.child.is_none() {
+            return AgentState::Backoff;
+        }
+        state
+    }
+
     fn database(&self, kind: LockKind) -> Option<DatabaseReport> {
         let problem = self.database_problem.as_ref().or(self.lease_problem.as_ref());
         let asked = match kind {
@@ -208,7 +229,12 @@ impl Known {
         let problem = self.problems.values().next();
         let because = problem.map(|problem| format!(": {problem}")).unwrap_or_default();
         let not_yet = match (self.state, self.lock) {
-            (AgentState::Master, _) | (AgentState::Standby, LockView::Other) => return Ok(()),
+            (AgentState::Master, _) => return Ok(()),
+            (AgentState::Standby, LockView::Other) => match self.motion {
+                MotionView::Moves => return Ok(()),
+                MotionView::Still => "the broker waits for the lock and stands still",
+                MotionView::Unknown => "the broker is not seen to try the lock yet",
+            },
             (AgentState::Standby, LockView::Unknown) => "the lock cannot be seen",
             (AgentState::Standby, _) => "the lock is free, and the broker has not taken it yet",
             (AgentState::Preflight, _) => match kind {

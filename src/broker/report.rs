@@ -33,6 +33,10 @@ pub struct Report {
     pub greeting: GreetingView,
     /// The running broker process, if there is one.
     pub child: Option<ChildReport>,
+    /// Whether a broker that waits for the lock is seen to try it. Absent if the agent is
+    /// of a version that does not look.
+    #[serde(default)]
+    pub motion: Option<MotionView>,
     /// How the last broker process ended; kept until the agent itself restarts.
     pub last_exit: Option<ChildExit>,
     /// The last promotion by this agent.
@@ -50,11 +54,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether its broker is proven to wait for a lock that another one holds.
+    /// Whether its broker is proven to wait for a lock that another one holds. An agent that does not look
+    /// whether the broker moves is believed: otherwise no pod of an earlier version could ever be replaced.
     pub fn waits(&self) -> bool {
         self.state == AgentState::Standby
             && self.lock.view == LockView::Other
             && self.child.is_some()
+            && matches!(self.motion, None | Some(MotionView::Moves))
+    }
+
+    /// Whether its broker waits for the lock and does not move.
+    pub fn stands_still(&self) -> bool {
+        self.state == AgentState::Standby && self.motion == Some(MotionView::Still)
     }
 
     /// The broker process that holds the lock, as this agent sees it.
@@ -183,6 +194,18 @@ pub enum GreetingView {
     Unknown,
 }
 
+/// Whether a broker that waits for the lock is seen to try it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum MotionView {
+    /// It was seen to try it a moment ago.
+    Moves,
+    /// It has not tried it for seconds: it is stopped, deadlocked or starved.
+    Still,
+    /// It cannot be seen, or not for long enough yet. Also what a newer agent says.
+    #[serde(other)]
+    Unknown,
+}
+
 /// The running broker process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -239,6 +262,11 @@ pub enum ExitReason {
     SwitchedOver,
     /// Stopped politely because it is to be kept down: it waited for the lock.
     KeptDown,
+    /// Killed by the kernel because the container had reached its memory limit.
+    MemoryExceeded,
+    /// It had let go of its lock by itself, as a broker does that stops because of an error of its own; then
+    /// killed by its agent. Its log says what the error was.
+    StoppedItself,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,

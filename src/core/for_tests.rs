@@ -56,6 +56,7 @@ pub fn report(
             started: Timestamp::UNIX_EPOCH,
             restarts: 0,
         }),
+        motion: None,
         last_exit: None,
         promotion: None,
         epoch: 1,

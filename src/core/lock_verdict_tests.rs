@@ -28,6 +28,7 @@ pub(in crate::core) fn pod(name: &str, database: Option<DatabaseReport>) -> PodV
         lock: LockReport { view: LockView::Other, age_millis: 0 },
         greeting: GreetingView::Refused,
         child: None,
+        motion: None,
         last_exit: None,
         promotion: None,
         epoch: 0,

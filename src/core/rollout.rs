@@ -252,6 +252,7 @@ pub fn describe(pod: &PodView) -> String {
         (ContainerView::Running, Some(report)) => {
             let state = match report.state {
                 AgentState::Preflight | AgentState::Starting => "its broker is starting",
+                AgentState::Standby if report.stands_still() => "its broker stands still",
                 AgentState::Standby => "its broker waits for the lock",
                 AgentState::Promoting => "its broker has the lock and is not serving yet",
                 AgentState::Master => "its broker is master",

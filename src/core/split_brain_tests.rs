@@ -153,6 +153,7 @@ fn pod(number: u8, view: LockView, instance: Option<&str>) -> PodView {
         lock: LockReport { view, age_millis: 1 },
         greeting: GreetingView::Ok,
         child,
+        motion: None,
         last_exit: None,
         promotion: None,
         epoch: 1,

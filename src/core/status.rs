@@ -168,6 +168,7 @@ fn standby_state(pod: &PodView) -> StandbyState {
         (ContainerView::Running, None) => StandbyState::Silent,
         (ContainerView::Running, Some(_)) if pod.waits() => StandbyState::Waiting,
         (ContainerView::Running, Some(report)) => match report.state {
+            AgentState::Standby if report.stands_still() => StandbyState::Stalled,
             AgentState::Preflight | AgentState::Starting | AgentState::Standby => {
                 StandbyState::Starting
             }

@@ -26,6 +26,11 @@ pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
 /// Set for a broker that logs without end.
 pub const NOISE: &str = "FAKE_BROKER_NOISE";
 
+/// Set for a broker that tries the lock and never takes it.
+pub const SHY: &str = "FAKE_BROKER_SHY";
+/// Set for a broker whose main thread waits for ever once it has the lock, while another one ticks.
+pub const DEADLOCKED: &str = "FAKE_BROKER_DEADLOCKED";
+
 pub fn main() {
     if env::var_os(NOISE).is_some() {
         spawn(|| {
@@ -42,6 +47,16 @@ pub fn main() {
     let keep_alive = Duration::from_millis(env::var(KEEP_ALIVE).unwrap().parse().unwrap());
 
     let (lock, modified) = acquire(Path::new(&path), keep_alive);
+    if env::var_os(DEADLOCKED).is_some() {
+        spawn(|| {
+            loop {
+                sleep(Duration::from_millis(50));
+            }
+        });
+        loop {
+            std::thread::park();
+        }
+    }
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     spawn(move || {
         for stream in listener.incoming() {
@@ -78,7 +93,7 @@ fn acquire(path: &Path, keep_alive: Duration) -> (File, (i64, i64)) {
             .open(path)
             .unwrap();
         let length = file.metadata().unwrap().len().max(1);
-        if set_lock(&file, length) {
+        if env::var_os(SHY).is_none() && set_lock(&file, length) {
             file.rewind().unwrap();
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
             let millis = u64::try_from(now.as_millis()).unwrap();

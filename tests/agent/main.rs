@@ -145,6 +145,19 @@ fn a_frozen_standby_is_killed_once_it_leaves_a_free_lock_alone() {
 }
 
 #[test]
+fn a_broker_that_does_nothing_before_its_greeting_gives_its_lock_away() {
+    let api = FakeApi::start();
+    let group = Group::tried("idle", &api, "Required", |root| vec![root.join("store"); 2]);
+    let first = group.deadlocked_pod(0).join(&api);
+    first.wait_for(AgentState::Promoting);
+    let second = group.pod(1).join(&api);
+    second.wait_until("its wait", tandem::broker::report::Report::waits);
+    let report = first.wait_until("its end", |report| report.last_exit.is_some());
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerHung);
+    second.wait_for(AgentState::Master);
+}
+
+#[test]
 fn it_runs_as_process_one_only() {
     let output = Command::new(env!("CARGO_BIN_EXE_tandem")).arg("agent").output().unwrap();
     assert!(!output.status.success());
@@ -176,6 +189,21 @@ fn a_pod_that_ends_hands_over_with_one_write() {
     second.wait_for(AgentState::Master);
     api.wait_for("the other pod", SOON, |api| api.target() == "ended-1");
     assert_eq!(api.writes(), writes + 1);
+}
+
+#[test]
+fn a_pod_that_ends_does_not_wait_for_a_slow_broker_while_another_one_waits_for_its_lock() {
+    let api = FakeApi::start();
+    let group = Group::new("slow", &api);
+    let (first, second) = group.master_and_standby();
+    let (first, second) = (first.join(&api), second.join(&api));
+    // It cannot end politely.
+    first.inflict(Fault::Freeze);
+    let ended = first.end();
+    println!("the pod ended within {ended:?}");
+    assert!(ended < Duration::from_secs(5), "the whole grace of a polite stop: {ended:?}");
+    second.wait_for(AgentState::Master);
+    api.wait_for("the other pod", SOON, |api| api.target() == "slow-1");
 }
 
 #[test]

@@ -158,7 +158,7 @@ impl Group {
         let first = self.pod(0);
         first.wait_for(AgentState::Master);
         let second = self.pod(1);
-        second.wait_for(AgentState::Standby);
+        second.wait_until("its wait", Report::waits);
         first.wait_until("its promotion", |report| {
             report.promotion.as_ref().is_some_and(|promotion| promotion.recorded.is_some())
         });
@@ -178,6 +178,16 @@ impl Group {
     /// A pod whose broker logs without end, and whose output nobody reads.
     pub fn noisy_pod(&self, ordinal: u16) -> Pod {
         self.pod_with(ordinal, &[(broker::NOISE, "1")], Stdio::piped())
+    }
+
+    /// A pod whose broker tries the lock, and never takes it.
+    pub fn shy_pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[(broker::SHY, "1")], Stdio::inherit())
+    }
+
+    /// A pod whose broker says that it has the lock, and then does nothing.
+    pub fn deadlocked_pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[(broker::DEADLOCKED, "1")], Stdio::inherit())
     }
 
     fn pod_with(&self, ordinal: u16, environment: &[(&str, &str)], output: Stdio) -> Pod {

@@ -1,10 +1,10 @@
 //! A master that is asked to make way: in place, politely, and only for somebody who waits.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tandem::broker::report::{AgentState, ExitReason};
+use tandem::broker::report::{AgentState, ExitReason, LockView, Report};
 use tandem::broker::settings::DatabaseKind;
 
 use crate::SOON;
@@ -74,10 +74,12 @@ fn a_master_stays_until_somebody_waits() {
 fn a_standby_that_does_not_take_over_costs_ten_seconds_and_the_old_master_serves_again() {
     let api = FakeApi::start();
     let group = Group::new("back", &api);
-    let (first, second) = group.master_and_standby();
-    let (first, second) = (first.join(&api), second.join(&api));
+    let first = group.pod(0).join(&api);
+    first.wait_for(AgentState::Master);
     // It waits, as far as its agent can see; then it is gone with its agent.
-    second.inflict(Fault::Freeze);
+    let second = group.shy_pod(1).join(&api);
+    second.wait_until("its wait", Report::waits);
+    api.wait_for("the pod", SOON, |api| api.target() == "back-0");
     api.edit(|record| ask(record, "back-0", 1));
     first.wait_until("its end", |report| report.last_exit.is_some());
     second.inflict(Fault::KillAgent);
@@ -85,4 +87,29 @@ fn a_standby_that_does_not_take_over_costs_ten_seconds_and_the_old_master_serves
         report.state == AgentState::Master && report.last_exit.is_some()
     });
     api.wait_for("a promotion", SOON, |api| api.target() == "back-0" && api.epoch() == 2);
+}
+
+#[test]
+fn nobody_makes_way_for_a_standby_that_stands_still_and_it_is_replaced() {
+    let api = FakeApi::start();
+    let group = Group::new("still", &api);
+    let (first, second) = group.master_and_standby();
+    let (first, second) = (first.join(&api), second.join(&api));
+    let started = second.report().child.unwrap().started;
+    second.inflict(Fault::Freeze);
+    let frozen = Instant::now();
+    let report = second.wait_until("its standstill", |report| !report.waits());
+    println!("told after {:?}", frozen.elapsed());
+    assert!(report.stands_still() && report.lock.view == LockView::Other, "{report:#?}");
+    assert!(report.message.unwrap().contains("does not try the lock"));
+    assert!(second.why_not_ready().contains("stands still"));
+    api.edit(|record| ask(record, "still-0", 1));
+    let report = second.wait_until("its end", |report| report.last_exit.is_some());
+    assert_eq!(report.last_exit.unwrap().reason, ExitReason::BrokerHung);
+    assert_eq!((first.report().state, first.report().last_exit), (AgentState::Master, None));
+    assert_eq!((api.target(), api.epoch()), ("still-0".into(), 1));
+
+    // The request still stands: it is followed once there is somebody who moves.
+    api.wait_for("the other pod", SOON, |api| api.target() == "still-1" && api.epoch() == 2);
+    assert!(second.report().child.unwrap().started > started);
 }

@@ -287,6 +287,7 @@ fn report(ordinal: usize, state: AgentState, view: LockView) -> Report {
             started: "2026-03-01T09:00:00Z".parse().unwrap(),
             restarts: 1,
         }),
+        motion: None,
         last_exit: (!serves).then(|| ChildExit {
             reason: ExitReason::BrokerCrashed,
             status: "signal 9".into(),

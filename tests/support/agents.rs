@@ -94,6 +94,7 @@ impl Group {
                 started: Timestamp::UNIX_EPOCH,
                 restarts: 0,
             }),
+            motion: None,
             last_exit: None,
             promotion: None,
             epoch: self.epoch,

@@ -14,10 +14,24 @@ for_each_kind! {
         assert_eq!(kills(&acts), [ExitReason::PodStopped]);
     }
 
+    fn a_master_whose_pod_ends_asks_whether_somebody_waits_and_then_has_little_time(kind) {
+        let (stopping, acts) = one(master(kind), Input::Terminate);
+        assert!(acts.contains(&Act::AskStandbys) && !acts.contains(&Act::Arm(Deadline::MakeWay)));
+        let (state, acts) = one(stopping, Input::StepDown);
+        assert_eq!(acts, [Act::Arm(Deadline::MakeWay)]);
+        assert_eq!(kills(&one(state, passed(Deadline::MakeWay)).1), [ExitReason::PodStopped]);
+        for before in [started(kind), standby(kind)] {
+            let (state, acts) = one(before, Input::Terminate);
+            assert!(!acts.contains(&Act::AskStandbys));
+            assert_eq!(one(state, Input::StepDown).1, []);
+        }
+    }
+
     fn a_broker_that_lets_go_of_the_lock_while_it_stops_is_not_killed_but_a_thief_s_victim_is(kind) {
         let stopping = one(master(kind), Input::Terminate).0;
         assert_eq!(kills(&one(stopping.clone(), FREE).1), []);
-        assert_eq!(kills(&one(stopping, OTHER).1), [ExitReason::LockLost]);
+        // Its successor, or a thief: either way it must not write any more.
+        assert_eq!(kills(&one(stopping, OTHER).1), [ExitReason::PodStopped]);
     }
 
     fn a_pod_that_the_record_does_not_name_ends_with_its_broker(kind) {

@@ -92,12 +92,18 @@ fn why(reason: ExitReason) -> Why {
         | ExitReason::BrokerHung
         | ExitReason::StorageFailed
         | ExitReason::PodStopped
+        | ExitReason::MemoryExceeded
+        | ExitReason::StoppedItself
         | ExitReason::Unknown => Why::Ended,
     }
 }
 
-/// Another pod waits for the lock, and somebody wants it to have it.
+/// Another pod waits for the lock, and somebody wants it to have it, or this pod ends.
 pub(super) fn on_step_down(state: &mut State, acts: &mut Vec<Act>) {
+    if state.terminating && matches!(state.phase, Phase::SteppingDown { held: true, .. }) {
+        acts.push(Act::Arm(Deadline::MakeWay));
+        return;
+    }
     let proven = state.running() && matches!(state.lock, LockView::Mine(_)) && state.recorded;
     if proven && !state.terminating && matches!(state.phase, Phase::Master(_)) {
         stop(state, ExitReason::SwitchedOver, acts);
@@ -122,6 +128,9 @@ pub(super) fn on_terminate(state: &mut State, acts: &mut Vec<Act>) {
     match state.child {
         Child::Running if !matches!(state.phase, Phase::Dying(_)) => {
             stop(state, ExitReason::PodStopped, acts);
+            if matches!(state.phase, Phase::SteppingDown { held: true, .. }) {
+                acts.push(Act::AskStandbys);
+            }
         }
         Child::Absent => end(state, acts),
         // The end of a dying child, or the start of a spawning one, goes on from here.
@@ -135,7 +144,8 @@ fn stop(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
     let stops = matches!(state.phase, Phase::SteppingDown { .. });
     let reason = if stops { state.exit_reason() } else { reason };
     disarm_service(acts);
-    let makes_way = reason == ExitReason::SwitchedOver && !state.terminating;
+    // Somebody waits for the lock of a master that makes way, also if its pod is told to end meanwhile.
+    let makes_way = reason == ExitReason::SwitchedOver;
     let grace = if makes_way { Deadline::MakeWay } else { Deadline::StopGrace };
     acts.extend([Act::Stop, Act::Arm(grace)]);
     state.phase = Phase::SteppingDown { held, reason };

@@ -57,11 +57,14 @@ fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {
     }
 }
 
+/// One that stops has let go of its lock on purpose: whoever takes it is no reason to doubt it.
 fn lose_lock_if_held(state: &mut State, acts: &mut Vec<Act>) {
+    let stops = matches!(state.phase, Phase::SteppingDown { .. });
+    lose_lock(state, if stops { state.exit_reason() } else { ExitReason::LockLost }, acts);
+}
+
+fn lose_lock(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
     if state.running() && state.holds_lock() {
-        // One that makes way has let go of its lock on purpose.
-        let made_way = state.exit_reason() == ExitReason::SwitchedOver;
-        let reason = if made_way { ExitReason::SwitchedOver } else { ExitReason::LockLost };
         kill(state, reason, acts);
     }
 }
@@ -71,7 +74,9 @@ pub(super) fn on_lock_changed(state: &mut State, acts: &mut Vec<Act>) {
     // lease is given back when it is no longer needed, so one that ran out was still needed.
     let stops = matches!(state.phase, Phase::SteppingDown { .. });
     if !stops || state.kind == LockKind::Lease {
-        lose_lock_if_held(state, acts);
+        let made_way = state.exit_reason() == ExitReason::SwitchedOver;
+        let reason = if made_way { ExitReason::SwitchedOver } else { ExitReason::LockLost };
+        lose_lock(state, reason, acts);
     }
 }
 
@@ -106,6 +111,24 @@ pub(super) fn on_disputed(state: &mut State, side: Side, acts: &mut Vec<Act>) {
 pub(super) fn on_doubt_deadline(state: &mut State, acts: &mut Vec<Act>) {
     if state.doubted && state.may_write() {
         kill(state, ExitReason::SplitBrain, acts);
+    }
+}
+
+/// The broker will neither take a lock nor get to its greeting. A standby is left alone while the lock cannot
+/// be seen: then the storage may hold it up.
+pub(super) fn on_hung(state: &mut State, acts: &mut Vec<Act>) {
+    let hangs = match state.phase {
+        Phase::Standby(_) => matches!(state.lock, LockView::Other | LockView::Free),
+        Phase::Starting { .. } | Phase::Promoting => true,
+        Phase::Waiting(_)
+        | Phase::Master(_)
+        | Phase::SteppingDown { .. }
+        | Phase::Dying(_)
+        | Phase::Ending { .. }
+        | Phase::Stopped => false,
+    };
+    if hangs && state.running() {
+        kill(state, ExitReason::BrokerHung, acts);
     }
 }
 

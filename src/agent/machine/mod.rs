@@ -42,15 +42,20 @@
 //!     answered it still knew this machine; on a local file system: for ever;
 //!   - it hangs: it greeted once, then not for `hangTimeout`, and two attempts in a row failed
 //!     since (a node that thaws must not judge by the time it slept);
+//!   - it shows no sign of life ([`Input::Hung`]): as a standby, while the last look was answered, it has not
+//!     tried the lock for `hangTimeout`; or it starts or holds the lock, has not greeted yet, and has neither
+//!     used the processor nor read nor written for six times that. It is told of nobody who waits for a
+//!     device: that is the storage's fault;
 //!   - as a standby it leaves a free lock alone for longer than `hangTimeout`, poll and keep-alive
 //!     together: nobody else would end a frozen standby, and without it nobody takes over;
 //!   - the record says that several brokers hold the lock, this child among them, and that it is the one
 //!     to yield; or that it stays, and within 2 s no look has found the lock its own;
-//!   - a polite stop lasted longer than its grace. A master that makes way has 300 ms: a polite stop saves
+//!   - a polite stop lasted longer than its grace. A master that makes way, or whose pod ends while another
+//!     pod's agent says that its broker waits for the lock, has 300 ms from then on: a polite stop saves
 //!     its successor the replay of the journal's end, which takes less than a second, but it stops one
 //!     connection after the other, and may wait up to 1 s for the thread of each (`TcpTransport.stop`).
 //!
-//!   Never for slowness before the first greeting, and never because one probe gave no answer:
+//!   Never for slowness before the first greeting: a recovery that goes on is seen to work. And never because one probe gave no answer:
 //!   `Unknown` and a refused preparation start, stop and kill nothing.
 //! * **Release** (leases): the child is gone with all its descendants. Its death is proven, so its
 //!   sessions may be ended and its lease given to the next one before it ends by itself.
@@ -108,6 +113,7 @@ pub fn step(mut state: State, input: Input) -> (State, Vec<Act>) {
         Input::LockChanged => lock::on_lock_changed(&mut state, &mut acts),
         Input::LockFile(view) => wait::on_lock_file(&mut state, view, &mut acts),
         Input::Greeting(view) => on_greeting(&mut state, view, &mut acts),
+        Input::Hung => lock::on_hung(&mut state, &mut acts),
         Input::Log(sign) => lock::on_log(&mut state, sign, &mut acts),
         Input::Child(event) => life::on_child(&mut state, event, &mut acts),
         Input::Prepared(view) => wait::on_prepared(&mut state, view, &mut acts),
@@ -221,7 +227,7 @@ fn on_deadline(state: &mut State, deadline: Deadline, acts: &mut Vec<Act>) {
         }
         (Deadline::Health, Phase::Standby(_) | Phase::Master(_)) => state.failures = 0,
         (Deadline::StopGrace, Phase::SteppingDown { .. })
-        | (Deadline::MakeWay, Phase::SteppingDown { reason: ExitReason::SwitchedOver, .. })
+        | (Deadline::MakeWay, Phase::SteppingDown { held: true, .. })
             if state.child == Child::Running =>
         {
             lock::kill(state, state.exit_reason(), acts);

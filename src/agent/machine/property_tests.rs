@@ -92,6 +92,7 @@ proptest! {
                     input,
                     Input::Log(LogSign::LockLost | LogSign::StorageFailed)
                         | FREE
+                        | Input::Hung
                         | Input::DeadlinePassed(Deadline::Proof | Deadline::Doubt)
                         | Input::Disputed(_)
                 );
@@ -121,11 +122,27 @@ proptest! {
                 _ => {}
             }
             let (next, acts) = step(state, input);
-            if kills(&acts).contains(&ExitReason::BrokerHung) && input != FREE {
+            if kills(&acts).contains(&ExitReason::BrokerHung) && !matches!(input, FREE | Input::Hung) {
                 prop_assert!(misses >= 2 && overdue);
             }
             state = next;
         }
+    }
+
+    #[test]
+    fn no_sign_of_life_kills_nobody_who_serves_or_whose_lock_cannot_be_seen(
+        kind in any_kind(),
+        inputs in any_inputs(),
+    ) {
+        let state = after(kind, &inputs);
+        let acts = step(state.clone(), Input::Hung).1;
+        let blind = state.name() == AgentState::Standby && state.lock() == LockView::Unknown;
+        let hangs = matches!(
+            state.name(),
+            AgentState::Starting | AgentState::Standby | AgentState::Promoting
+        );
+        let killed = hangs && !blind && state.running();
+        prop_assert_eq!(kills(&acts), if killed { vec![ExitReason::BrokerHung] } else { vec![] });
     }
 
     #[test]

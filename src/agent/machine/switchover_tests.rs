@@ -32,7 +32,7 @@ for_each_kind! {
 
     fn nobody_else_steps_down(kind) {
         let unrecorded = one(promoting(kind), GREETS).0;
-        let ending = one(master(kind), Input::Terminate).0;
+        let ending = one(standby(kind), Input::Terminate).0;
         let blind = one(master(kind), Input::Lock(LockView::Unknown)).0;
         let gone = yielded(kind).0;
         for state in

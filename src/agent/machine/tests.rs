@@ -195,6 +195,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         2 => select(vec![READY, READY, REFUSED]),
         2 => select(vec![Claims::None, Claims::Some]).prop_map(Input::Claims),
         1 => select(vec![Side::Stays, Side::Yields]).prop_map(Input::Disputed),
+        1 => Just(Input::Hung),
         1 => Just(Input::StepDown),
         1 => any::<bool>().prop_map(Input::Hold),
         1 => Just(Input::Released),

@@ -44,6 +44,9 @@ pub enum Input {
     LockFile(FileView),
     /// The greeting listener was asked.
     Greeting(GreetingView),
+    /// The broker process has shown no sign of life for so long that it will not do what it is there for: try
+    /// the lock as a standby, or get to its first greeting.
+    Hung,
     /// The broker logged something that matters.
     Log(LogSign),
     /// The broker process changed.
@@ -60,7 +63,8 @@ pub enum Input {
     Disputed(Side),
     /// The record was seen.
     Record(RecordView),
-    /// Somebody asks for a switchover, and another pod has just said that it waits for the lock.
+    /// Another pod has just said that it waits for the lock, and somebody asks for a switchover, or
+    /// [`Act::AskStandbys`] was asked for.
     StepDown,
     /// Whether this pod's broker is to be kept down, as far as was last seen.
     Hold(bool),
@@ -155,7 +159,7 @@ pub enum Deadline {
     Health,
     /// The grace of a polite stop.
     StopGrace,
-    /// 300 ms: the grace of a polite stop by which a master makes way.
+    /// 300 ms: the grace of a polite stop while somebody waits for the lock.
     MakeWay,
     /// 2 s after the child's end: a standby has written the record by then.
     Record,
@@ -204,6 +208,9 @@ pub enum Act {
     AskPeers,
     /// Ask the other pods' agents whether their brokers hold the lock.
     AskClaims,
+    /// Ask the other pods' agents whether their brokers wait for the lock. [`Input::StepDown`] says that one
+    /// does; there is no other answer.
+    AskStandbys,
     /// Start a deadline, or start it again.
     Arm(Deadline),
     /// Forget a deadline.

@@ -103,6 +103,9 @@ pub struct StandbyStatus {
 pub enum StandbyState {
     /// It waits for the lock: it will take over.
     Waiting,
+    /// Its broker waits for the lock and does not try it: it would not take over. It is replaced after
+    /// `failover.hangTimeout`.
+    Stalled,
     /// Its broker is being started.
     Starting,
     /// It took the lock and is not serving yet.

@@ -155,7 +155,7 @@ fn standbys(cluster: &Cluster) -> Table {
         let state = text(standby, "/state").unwrap_or("?");
         let tone = match state {
             "Waiting" => Tone::Good,
-            "Silent" | "NotRunning" => Tone::Bad,
+            "Silent" | "Stalled" | "NotRunning" => Tone::Bad,
             _ => Tone::Warning,
         };
         table.row([

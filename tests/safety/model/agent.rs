@@ -54,7 +54,7 @@ impl World {
     /// What an agent keeps in mind.
     fn note(&mut self, p: usize, act: Act) -> Option<Input> {
         let unstable = self.rules.0.lacks(Mutation::UnstableLockFile);
-        let claims = self.claims(p);
+        let (claims, waits) = (self.claims(p), self.somebody_waits(p));
         let pod = &mut self.pods[p];
         match act {
             Act::Prepare => pod.preparing = true,
@@ -64,6 +64,7 @@ impl World {
                 return Some(Input::Peers(if pod.api { Peers::Others } else { Peers::Unknown }));
             }
             Act::AskClaims => return Some(Input::Claims(claims)),
+            Act::AskStandbys => return waits.then_some(Input::StepDown),
             Act::Arm(Deadline::LockFile) if unstable => {
                 return Some(Input::DeadlinePassed(Deadline::LockFile));
             }
@@ -80,6 +81,26 @@ impl World {
         let mut others = self.pods.iter().enumerate().filter(|(at, pod)| *at != p && pod.acts());
         let claims = others.any(|(_, pod)| matches!(pod.machine.lock(), LockView::Mine(_)));
         if claims && self.pods[p].api { Claims::Some } else { Claims::None }
+    }
+
+    /// Whether another pod's agent says that its broker waits for the lock, if this one hears of it.
+    fn somebody_waits(&self, p: usize) -> bool {
+        let mut others = self.pods.iter().enumerate().filter(|(at, pod)| *at != p && pod.acts());
+        let waits = others.any(|(_, pod)| {
+            pod.machine.name() == AgentState::Standby
+                && pod.machine.lock() == LockView::Other
+                && !pod.broker_is_frozen()
+        });
+        waits && self.pods[p].api
+    }
+
+    /// Whether the broker, before it serves, may have shown no sign of life for long enough.
+    pub fn shows_no_life(&self, p: usize) -> bool {
+        let early = matches!(
+            self.pods[p].machine.name(),
+            AgentState::Starting | AgentState::Standby | AgentState::Promoting
+        );
+        early && self.pods[p].broker_is_frozen() && !self.rules.0.lacks(Mutation::NoProofOfLife)
     }
 
     fn start(&mut self, p: usize) -> Input {

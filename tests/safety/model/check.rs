@@ -1,7 +1,7 @@
 //! The world as a model: what can happen next, and what must hold.
 
 use stateright::{Model, Property};
-use tandem::agent::machine::Deadline;
+use tandem::agent::machine::{Deadline, Input};
 use tandem::broker::report::AgentState;
 
 use crate::rules::{Fault, Rules};
@@ -19,6 +19,7 @@ pub const L1: &str = "L1: quiet only when whole";
 pub enum Step {
     Look(usize),
     Greet(usize),
+    Hung(usize),
     Reap(usize),
     Broker(usize),
     Pass(usize, Deadline),
@@ -70,6 +71,9 @@ impl World {
             steps.push(Step::Look(p));
         }
         steps.push(Step::Greet(p));
+        if self.shows_no_life(p) {
+            steps.push(Step::Hung(p));
+        }
         let passing = pod.armed.iter().filter(|deadline| self.may_pass(p, **deadline));
         steps.extend(passing.map(|deadline| Step::Pass(p, *deadline)));
         if pod.preparing {
@@ -112,6 +116,7 @@ impl World {
         match *step {
             Step::Look(p) => world.look(p),
             Step::Greet(p) => world.greet(p),
+            Step::Hung(p) => world.feed(p, Input::Hung),
             Step::Reap(p) => world.reap(p),
             Step::Broker(p) => world.go_on(p),
             Step::Pass(p, deadline) => world.pass(p, deadline),
@@ -148,7 +153,10 @@ impl World {
         let there: Vec<usize> = (0..self.pods.len()).filter(|p| !self.pods[*p].off).collect();
         let masters: Vec<usize> = there.iter().copied().filter(|p| self.is_master(*p)).collect();
         let [master] = masters[..] else { return false };
-        let waits = |p: &&usize| self.pods[**p].machine.name() == AgentState::Standby;
+        let waits = |p: &&usize| {
+            let pod = &self.pods[**p];
+            pod.machine.name() == AgentState::Standby && !pod.broker_is_frozen()
+        };
         let pod = &self.pods[master];
         let serves = pod.broker.as_ref().is_some_and(|broker| broker.phase == Phase::Serving);
         let led = self.record.is_some_and(|it| it.leads && it.uid == Some(pod.uid));

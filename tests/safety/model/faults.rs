@@ -112,7 +112,8 @@ impl World {
         // Unless its node hears again that it was deleted, it goes on for ever.
         let cut = if replaced && !self.rules.0.ends { !pod.storage } else { cut };
         let held = pod.acts() && pod.machine.keeps_down();
-        pod.frozen || pod.broker_is_frozen() || cut || ended || held
+        let stopped = self.rules.0.thaws && pod.broker_is_frozen();
+        pod.frozen || stopped || cut || ended || held
     }
 
     /// Mends what is wrong: thaws, plugs in, powers on; a pod that ended is replaced.

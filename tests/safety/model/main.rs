@@ -44,6 +44,7 @@ fn file(faults: u8, of: &[Fault]) -> Rules {
         local: false,
         fence: false,
         ends: false,
+        thaws: true,
         faults,
         of: of.to_vec(),
         mutation: None,
@@ -231,7 +232,10 @@ fn without_any_safeguard_something_goes_wrong() {
     let frozen = [Fault::FreezeAgent, Fault::Crash];
     let late = lease(2, &[Fault::LateCommit, Fault::Crash]);
     let unfenced = |rules| Rules { fence: false, ..rules };
+    let stopped = |rules| Rules { thaws: false, ..rules };
     let cases = [
+        (Mutation::NoProofOfLife, stopped(file(1, &[Fault::FreezeBroker])), L1),
+        (Mutation::NoProofOfLife, stopped(lease(1, &[Fault::FreezeBroker])), L1),
         (Mutation::NoHoldOff, deletes.clone(), S1),
         (Mutation::UnstableLockFile, deletes, S1),
         (Mutation::NoFencing, file(1, &cut), S1),

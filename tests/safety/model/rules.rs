@@ -21,6 +21,8 @@ pub enum Mutation {
     SameHolderIds,
     /// A dead broker's lease is given back without ending its sessions.
     SessionsLeft,
+    /// A broker that shows no sign of life before it serves is left alone.
+    NoProofOfLife,
 }
 
 /// Kinds of faults that may be placed.
@@ -75,6 +77,8 @@ pub struct Rules {
     pub fence: bool,
     /// The node of a pod that was replaced hears of it one day.
     pub ends: bool,
+    /// A frozen broker goes on one day.
+    pub thaws: bool,
     /// How many faults.
     pub faults: u8,
     pub of: Vec<Fault>,

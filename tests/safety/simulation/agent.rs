@@ -6,6 +6,7 @@ use tandem::agent::asked::Asked;
 use tandem::agent::machine::{
     Act, ChildEvent, Claims, Deadline, Input, Peers, PreparationView, State, step,
 };
+use tandem::agent::motion::{Motion, Trace};
 use tandem::broker::report::{AgentState, GreetingView, LockView};
 use tandem::lock::track::{Life, Track};
 
@@ -37,6 +38,9 @@ impl World {
             last: None,
             looking: false,
             asked: Asked::default(),
+            trace: Trace::default(),
+            motion: Motion::default(),
+            wakes: 0,
             told: 0,
             asking: false,
         });
@@ -127,6 +131,13 @@ impl World {
                 let claims = self.claims(p);
                 self.soon(p, 20, Doing::Feed(generation, Input::Claims(claims)));
             }
+            Act::AskStandbys => {
+                if self.may_step_down(p, None) {
+                    let generation = self.agent(p).life.generation;
+                    let takes = self.dice.roll(2, 300);
+                    self.soon(p, takes, Doing::Feed(generation, Input::StepDown));
+                }
+            }
             Act::Arm(deadline) => self.arms(p, deadline),
             Act::Disarm(deadline) => {
                 let agent = self.agent(p);
@@ -171,6 +182,7 @@ impl World {
         agent.tried = None;
         agent.proven_until = proven;
         agent.last = Some(id);
+        (agent.trace, agent.motion, agent.wakes) = (Trace::default(), Motion::default(), 0);
         agent.life = Life {
             generation: agent.life.generation + 1,
             pid: Some(1),
@@ -178,7 +190,8 @@ impl World {
             greeted: false,
         };
         let born = self.file();
-        let broker = Broker { id, phase: Phase::Booting, frozen: None, took: None, born };
+        let broker =
+            Broker { id, phase: Phase::Booting, frozen: None, frozen_since: 0, took: None, born };
         self.pods[p].broker = Some(broker);
         let boots = self.dice.roll(400, 1500);
         self.again(id, boots);

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tandem::agent::machine::{Child, Input};
+use tandem::agent::motion::{Sample, Sign};
 use tandem::api::labels;
 use tandem::broker::report::{AgentState, LockView};
 use tandem::core::promotion::epoch;
 use tandem::core::switchover::StepDown;
 
-use crate::world::{Doing, Event, World};
+use crate::rules::Mutation;
+use crate::world::{Doing, Event, Pod, World};
 
 /// What the operator writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub enum Note {
 
 /// From one turn of an agent's loop to the next.
 const TURN: u64 = 1000;
+/// An agent tells within this that its standby stands still: its patience, two turns.
+const TOLD_WITHIN: u64 = 5_500;
 /// The operator refuses a request that was not carried out by then.
 const PATIENCE: u64 = 15_000;
 
@@ -37,8 +41,47 @@ impl World {
 
     /// The loop turns at least so often.
     pub fn turns(&mut self, p: usize) {
+        self.samples(p);
         self.follows_requests(p);
         self.soon(p, TURN, Doing::Turns);
+    }
+
+    /// What the kernel counts of the broker process.
+    fn samples(&mut self, p: usize) {
+        let broker = self.pods[p].broker.as_ref();
+        let (there, frozen) = (broker.is_some(), broker.is_some_and(|it| it.frozen.is_some()));
+        // A call to its storage does not return.
+        let blocked = self.pods[p].cut_storage.is_some();
+        let (now, state, patience) = (self.elapsed(), self.state(p), self.timing.patience());
+        let lacks = self.rules.lacks(Mutation::NoProofOfLife);
+        let agent = self.agent(p);
+        agent.wakes += u64::from(!frozen && !blocked);
+        let sample = Sample { wakes: agent.wakes, blocked, ..Sample::default() };
+        agent.motion = agent.trace.see(now, there.then_some(sample), patience);
+        if agent.motion.hangs(state, patience) && !lacks {
+            self.all_feeds(p, Input::Hung);
+        }
+    }
+
+    /// Whether its agent says that its broker, which waits, moves.
+    fn moves(&self, q: usize) -> bool {
+        let agent = self.pods[q].agent.as_ref();
+        let moves = agent.is_some_and(|agent| agent.motion.tries == Sign::Moves);
+        moves || self.rules.lacks(Mutation::NoProofOfLife)
+    }
+
+    /// Nobody makes way for one that has stood still for longer than it takes to tell.
+    fn checks_that_it_moves(&mut self, p: usize) {
+        let now = self.now;
+        let stands = |pod: &Pod| {
+            let broker = pod.broker.as_ref().filter(|it| it.frozen.is_some());
+            broker.is_some_and(|it| now > it.frozen_since + TOLD_WITHIN)
+        };
+        let waits = |q: &usize| *q != p && self.state(*q) == AgentState::Standby;
+        let mut waiting = (0..self.pods.len()).filter(waits).peekable();
+        if waiting.peek().is_some() && waiting.all(|q| stands(&self.pods[q])) {
+            self.fail(format!("S13: pod {p} makes way, and all that wait have long stood still"));
+        }
     }
 
     /// Only the watch counts, which keeps the order; a record that is read on the way may be older.
@@ -79,6 +122,7 @@ impl World {
         };
         if self.may_step_down(p, request.to.as_deref()) {
             let generation = self.agent(p).life.generation;
+            self.checks_that_it_moves(p);
             let takes = self.dice.roll(2, 300);
             self.soon(p, takes, Doing::Feed(generation, Input::StepDown));
         }
@@ -87,13 +131,14 @@ impl World {
     }
 
     /// As the other agents would say at this moment.
-    fn may_step_down(&self, p: usize, to: Option<&str>) -> bool {
+    pub fn may_step_down(&self, p: usize, to: Option<&str>) -> bool {
         let wanted = |q: usize| to.is_none_or(|to| self.pods[q].author.pod.name == to);
         let answers = |q: usize| self.pods[q].agent_frozen.is_none();
         let waits = |q: usize| {
             let agent = self.pods[q].agent.as_ref().filter(|_| answers(q));
             self.state(q) == AgentState::Standby
                 && agent.is_some_and(|agent| agent.machine.lock() == LockView::Other)
+                && self.moves(q)
         };
         let idle = |q: usize| {
             let agent = self.pods[q].agent.as_ref().filter(|_| answers(q));

@@ -26,6 +26,7 @@ pub struct Broker {
     pub phase: Phase,
     /// Until then.
     pub frozen: Option<u64>,
+    pub frozen_since: u64,
     pub took: Option<FileIdentity>,
     /// The lock file when it was started.
     pub born: Option<FileIdentity>,

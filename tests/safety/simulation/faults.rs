@@ -17,6 +17,8 @@ use crate::world::{BrokerId, Event, Pod, World};
 pub enum Fault {
     Crash(usize),
     FreezeBroker(usize, u64),
+    /// The broker of a pod that waits for the lock.
+    FreezeStandby(u64),
     /// The broker dies while its agent stands still.
     CrashUnseen(usize, u64),
     CutStorage(usize, u64),
@@ -142,6 +144,7 @@ impl World {
         let blinds = matches!(
             fault,
             Fault::FreezeBroker(..)
+                | Fault::FreezeStandby(_)
                 | Fault::CrashUnseen(..)
                 | Fault::CutStorage(..)
                 | Fault::StorageDown(_)
@@ -155,10 +158,11 @@ impl World {
         self.tell(|| format!("FAULT {fault:?}"));
         match fault {
             Fault::Crash(p) => self.crashes(p),
-            Fault::FreezeBroker(p, length) => {
-                let end = self.lasts(p, length);
-                if let Some(broker) = &mut self.pods[p].broker {
-                    broker.frozen = Some(end);
+            Fault::FreezeBroker(p, length) => self.freezes(p, length),
+            Fault::FreezeStandby(length) => {
+                let waits = |p: &usize| self.state(*p) == AgentState::Standby;
+                if let Some(p) = (0..self.pods.len()).find(waits) {
+                    self.freezes(p, length);
                 }
             }
             Fault::CrashUnseen(p, length) => {
@@ -187,6 +191,14 @@ impl World {
                 }
             }
             other => self.tampers(other),
+        }
+    }
+
+    fn freezes(&mut self, p: usize, length: u64) {
+        let (now, end) = (self.now, self.lasts(p, length));
+        if let Some(broker) = &mut self.pods[p].broker {
+            broker.frozen = Some(end);
+            broker.frozen_since = now;
         }
     }
 

@@ -142,7 +142,11 @@ fn a_switchover_to_a_certain_standby_leads_there() {
 fn without_any_safeguard_some_seed_shows_it() {
     let file = Rules { kind: Kind::Network, pods: 2, fence: false, mutation: None };
     let lease = Rules { kind: Kind::Lease, ..file };
-    let cases: [(Mutation, Rules, &str, fn(&mut World)); 7] = [
+    let cases: [(Mutation, Rules, &str, fn(&mut World)); 8] = [
+        (Mutation::NoProofOfLife, file, "S13", |world| {
+            at(world, 9_000, Fault::FreezeStandby(12_000));
+            at(world, 14_200, Fault::SwitchTo(0));
+        }),
         (Mutation::KeepAliveZero, file, "S1", |world| {
             at(world, 9_000, Fault::DeleteLock);
         }),

@@ -37,6 +37,8 @@ pub enum Mutation {
     SameHolderIds,
     /// A dead broker's lease is given back without ending its sessions.
     SessionsLeft,
+    /// A standby counts whether it moves or not.
+    NoProofOfLife,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use serde_json::Value;
 use tandem::agent::asked::Asked;
 use tandem::agent::machine::{Deadline, Input, State};
+use tandem::agent::motion::{Motion, Trace};
 use tandem::agent::timing::Timing;
 use tandem::core::promotion::Author;
 use tandem::lock::FileIdentity;
@@ -110,6 +111,11 @@ pub struct Agent {
     pub last: Option<BrokerId>,
     pub looking: bool,
     pub asked: Asked,
+    /// What it has seen of its broker, and what that proves.
+    pub trace: Trace,
+    pub motion: Motion,
+    /// So often the broker has tried the lock, or worked.
+    pub wakes: u64,
     /// Changes of the record that the watch has told.
     pub told: u64,
     /// It asks the others whether its broker may step down.
