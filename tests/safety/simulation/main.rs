@@ -145,7 +145,7 @@ fn without_any_safeguard_some_seed_shows_it() {
     let cases: [(Mutation, Rules, &str, fn(&mut World)); 8] = [
         (Mutation::NoProofOfLife, file, "S13", |world| {
             at(world, 9_000, Fault::FreezeStandby(12_000));
-            at(world, 14_200, Fault::SwitchTo(0));
+            at(world, 15_500, Fault::SwitchTo(0));
         }),
         (Mutation::KeepAliveZero, file, "S1", |world| {
             at(world, 9_000, Fault::DeleteLock);
