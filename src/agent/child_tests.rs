@@ -85,7 +85,7 @@ async fn signs_come_by_the_pipe_alone_and_before_the_end() {
             "{event:?}"
         );
     }
-    assert_eq!(news(&mut queue).await, ChildNews::Exited("exit status 0".to_owned()));
+    assert_eq!(news(&mut queue).await, ended("exit status 0", Way::Exited));
 }
 
 #[tokio::test]

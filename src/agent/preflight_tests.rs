@@ -139,6 +139,7 @@ fn a_volume_that_this_pod_has_used_needs_nobody_s_word_again() {
             unseen: None,
             used,
             presence,
+            fence_after: FENCE_AFTER,
         };
         gate(&SETTINGS(Preflight::Required), &facts)
     };
@@ -235,6 +236,7 @@ fn a_lease_that_ends_before_the_fence_is_refused_with_the_value_to_set() {
         beat_age: Some(Duration::ZERO),
         lonely: Duration::ZERO,
         unseen: None,
+        used: false,
         presence: &presence,
         fence_after: FENCE_AFTER,
     };
