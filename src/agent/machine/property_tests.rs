@@ -26,6 +26,8 @@ impl Onlooker {
                 self.mine = matches!(view, LockView::Mine(_));
                 self.ever_mine |= self.mine;
             }
+            // Nothing was asked then, so what was known before still holds.
+            Input::Greeting(GreetingView::Unknown) => {}
             Input::Greeting(view) if self.running && !self.gone => {
                 self.greeted = view == GreetingView::Ok;
             }
