@@ -26,6 +26,9 @@ pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
 /// Set for a broker that logs without end.
 pub const NOISE: &str = "FAKE_BROKER_NOISE";
 
+/// Set for a broker that never looks at its lock.
+pub const LOCKLESS: &str = "FAKE_BROKER_LOCKLESS";
+
 pub fn main() {
     if env::var_os(NOISE).is_some() {
         spawn(|| {
@@ -41,13 +44,13 @@ pub fn main() {
     let port: u16 = env::var(PORT).unwrap().parse().unwrap();
     let keep_alive = Duration::from_millis(env::var(KEEP_ALIVE).unwrap().parse().unwrap());
 
+    if env::var_os(LOCKLESS).is_some() {
+        serve(port);
+        sleep(Duration::from_secs(600));
+        return;
+    }
     let (lock, modified) = acquire(Path::new(&path), keep_alive);
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    spawn(move || {
-        for stream in listener.incoming() {
-            drop(stream.unwrap().write_all(b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c"));
-        }
-    });
+    serve(port);
     println!("Connector openwire started");
     loop {
         sleep(keep_alive);
@@ -59,6 +62,15 @@ pub fn main() {
             exit(0);
         }
     }
+}
+
+fn serve(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream.unwrap().write_all(b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c"));
+        }
+    });
 }
 
 /// What the log's configuration makes of a message of the broker.
