@@ -6,7 +6,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
-/** The test clients' entry: by default the account of messages, else {@code smoke}. */
+/** The test clients' entry: by default the account of messages, else {@code smoke} or {@code hostile}. */
 public final class Main {
     private static final long SUMMARY_SECONDS = 5;
     private static final String HELP = """
@@ -34,8 +34,9 @@ public final class Main {
               POST /drain?timeoutSeconds=60     stop producing, await what was acknowledged,
                                                 report what is missing
 
-            Another command, with its own --help:
+            Other commands; the first with its own --help:
               smoke              one message over every protocol
+              hostile            what brokers log of themselves, as text of clients; takes the flags of smoke
             """;
 
     private Main() {
@@ -50,6 +51,9 @@ public final class Main {
         try {
             if (args.length > 0 && args[0].equals("smoke")) {
                 System.exit(Smoke.run(Arrays.copyOfRange(args, 1, args.length)));
+            }
+            if (args.length > 0 && args[0].equals("hostile")) {
+                System.exit(Hostile.run(Arrays.copyOfRange(args, 1, args.length)));
             }
             run(Options.parse(args, "url user password id queue rate size port", "produce consume",
                     System.getenv()));
