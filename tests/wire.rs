@@ -12,9 +12,9 @@ use tandem::{
     broker::{
         report::{
             AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
-            Evidence, ExitReason, GreetingView, LockReport, LockView, NoteKind, PeerReport,
-            ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind, StoreProblem,
-            StoreProblemKind, TrialReport, VolumeReport,
+            Evidence, ExitReason, GreetingView, LockReport, LockView, MotionView, NoteKind,
+            PeerReport, ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind,
+            StoreProblem, StoreProblemKind, TrialReport, VolumeReport,
         },
         settings::{AgentSettings, SETTINGS_SCHEMA},
     },
@@ -191,6 +191,7 @@ fn full() -> Report {
         lock: LockReport { view: LockView::Mine(Evidence::Kernel), age_millis: 5 },
         greeting: GreetingView::Ok,
         child: Some(ChildReport { instance: message(), pid: 7, started: time, restarts: 0 }),
+        motion: Some(MotionView::Moves),
         last_exit: Some(ChildExit {
             reason: ExitReason::LockLost,
             status: message(),

@@ -21,6 +21,7 @@ use crate::agent::ending::Ended;
 use crate::agent::event::{ChildNews, Event, Events};
 use crate::agent::reap::{Kept, end_descendants};
 use crate::agent::signs::Signs;
+use crate::broker::environment;
 use crate::broker::settings::ChildSettings;
 use crate::broker::signs::LogSign;
 use crate::telemetry::output::{Output, Stream};
@@ -74,7 +75,15 @@ impl Broker {
     fn spawn(settings: &ChildSettings, told: Told) -> io::Result<Self> {
         let around = &told.around;
         // A process group of its own: a terminal's Ctrl-C reaches the agent only, which decides.
-        let mut child = Command::new(program(&settings.program))
+        let mut command = Command::new(program(&settings.program));
+        let removed = refused_variables();
+        if !removed.is_empty() {
+            tracing::warn!("the broker is not given the variables {}", removed.join(", "));
+        }
+        for name in removed {
+            command.env_remove(name);
+        }
+        let mut child = command
             .args(&settings.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -120,6 +129,13 @@ fn tells_end(stat: &str) -> bool {
     let dead = matches!(fields.next(), Some("Z" | "X"));
     let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
     dead || flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
+/// What the image, or whoever changed the pod, sets and a broker must not be given. The spec cannot
+/// set them.
+fn refused_variables() -> Vec<String> {
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| environment::refusal(name).is_some()).collect()
 }
 
 /// A bare name is looked up in `$JAVA_HOME/bin` first; `exec` itself looks in `$PATH`.

@@ -33,6 +33,9 @@ const RAISE_DEADLINE: Duration = Duration::from_secs(5);
 /// How long emptying the record may take altogether: the container waits for it.
 const EMPTY_DEADLINE: Duration = Duration::from_millis(900);
 
+/// A higher floor is nobody's count of promotions: half of what a record may have ([`promotion::epoch`]).
+const HIGHEST_FLOOR: u64 = 1 << 52;
+
 /// The epochs that this agent knows of; shared between the loop and promotions.
 #[derive(Clone, Debug, Default)]
 pub struct Epochs {
@@ -57,6 +60,13 @@ impl Epochs {
     /// An epoch was seen.
     pub fn note(&self, epoch: u64) {
         self.seen.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// A floor was read. Whoever can write to the store could otherwise use up all epochs.
+    fn note_floor(&self, floor: u64) {
+        if floor <= HIGHEST_FLOOR {
+            self.note(floor);
+        }
     }
 
     /// A new broker process is a new claim.
@@ -276,7 +286,7 @@ impl Promoter {
     async fn note_floor(&self, deadline: Duration) {
         let floor = in_time(deadline, self.floor.read()).await;
         self.epochs.floor_read.fetch_or(floor.is_ok(), Ordering::Relaxed);
-        self.epochs.note(*floor.as_ref().unwrap_or(&0));
+        self.epochs.note_floor(*floor.as_ref().unwrap_or(&0));
         warn(floor, "cannot read the epoch floor");
     }
 

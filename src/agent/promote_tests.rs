@@ -372,3 +372,14 @@ async fn a_disputed_record_is_not_written_while_another_pod_is_silent() {
     assert_eq!(promoted(promoter(&api, 0), proven).await.0, 5);
     assert_eq!(api.record()["metadata"]["annotations"].get(labels::DISPUTED), None);
 }
+
+#[test]
+fn a_floor_that_no_group_has_reached_is_not_believed() {
+    let epochs = Epochs::default();
+    for floor in [u64::MAX, HIGHEST_FLOOR + 1] {
+        epochs.note_floor(floor);
+        assert_eq!(epochs.seen(), 0);
+    }
+    epochs.note_floor(7);
+    assert_eq!(epochs.seen(), 7);
+}

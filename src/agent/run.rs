@@ -283,9 +283,9 @@ impl Agent {
         let period = match state {
             AgentState::Promoting => Some(self.timing.promoting_greeting()),
             AgentState::Master => Some(self.timing.master_greeting()),
+            // One that greets without the lock is killed.
+            AgentState::Starting | AgentState::Standby => Some(self.timing.waiting_greeting()),
             AgentState::Preflight
-            | AgentState::Starting
-            | AgentState::Standby
             | AgentState::SteppingDown
             | AgentState::Fenced
             | AgentState::Backoff

@@ -16,6 +16,8 @@ const KILL_TIME: Duration = Duration::from_millis(50);
 const LEASE_PROBE: Duration = Duration::from_millis(250);
 /// A promoting broker is greeted this often: the record follows its greeting by this at most.
 const PROMOTING_GREETING: Duration = Duration::from_millis(25);
+/// A broker that waits for its lock is greeted this often: it must refuse.
+const WAITING_GREETING: Duration = Duration::from_secs(1);
 /// The longest pause between starts.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -122,6 +124,11 @@ impl Timing {
         let tries = STANDS_STILL + 3 * self.poll;
         let works = self.volume.then(|| HANGS_BEFORE_GREETING * self.hang);
         Patience { poll: self.poll, tries, hang: self.hang.max(tries), works }
+    }
+
+    /// How often a broker that starts, or waits for the lock, is greeted.
+    pub fn waiting_greeting(&self) -> Duration {
+        WAITING_GREETING
     }
 
     /// How often a broker that holds the lock and does not greet yet is greeted.

@@ -1,6 +1,7 @@
 //! What a broker is: how it is configured and started, and what its agent says of it.
 
 pub mod classic;
+pub mod environment;
 pub mod jdbc;
 pub mod report;
 pub mod settings;

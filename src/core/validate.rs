@@ -18,8 +18,9 @@ use crate::{
     broker::{
         classic::{
             fragment::{self, Fragment},
-            launch, paths,
+            launch, log, paths,
         },
+        environment,
         store::Store,
     },
     core::{
@@ -155,6 +156,11 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     for text in spec.broker.java.options.iter().filter_map(|option| launch::refusal(option)) {
         problem("broker.java.options", text);
     }
+    for name in spec.broker.log.levels.keys() {
+        if let Some(why) = log::refusal(name) {
+            problem("broker.log.levels", format!("{name:?}: {why}"));
+        }
+    }
     for text in spec.update.windows.iter().filter_map(windows::problem) {
         problem("update.windows", text);
     }
@@ -189,11 +195,19 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
     })
 }
 
+/// Variables that the agent relies on, or that a broker must not be given.
+fn variable_problems(spec: &BrokerClusterSpec) -> impl Iterator<Item = String> {
+    spec.pod.env.iter().filter_map(|env| {
+        let name = env.name.as_str();
+        if RESERVED_ENV.contains(&name) {
+            return Some(format!("{name} is set by Tandem; use another name"));
+        }
+        environment::refusal(name).map(|why| format!("{name} is refused: {why}"))
+    })
+}
+
 fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
-    let mut problems = Vec::new();
-    for env in spec.pod.env.iter().filter(|env| RESERVED_ENV.contains(&env.name.as_str())) {
-        problems.push(("pod.env", format!("{} is set by Tandem; use another name", env.name)));
-    }
+    let mut problems: Vec<_> = variable_problems(spec).map(|text| ("pod.env", text)).collect();
     let has_database = database::named(&spec.storage).is_some();
     let reserved = |name: &str| {
         RESERVED_VOLUMES.contains(&name) || has_database && DATABASE_VOLUMES.contains(&name)
@@ -301,6 +315,12 @@ mod tests {
                 "lower it",
             ),
             ("pod: {env: [{name: POD_NAME, value: x}]}", "spec.pod.env", "another name"),
+            ("broker: {log: {levels: {a b: OFF}}}", "spec.broker.log.levels", "Java package"),
+            (
+                "pod: {env: [{name: JAVA_TOOL_OPTIONS, value: x}]}",
+                "spec.pod.env",
+                "broker.java.options",
+            ),
             ("pod: {volumes: [{name: store}]}", "spec.pod.volumes", "another name"),
             (
                 "pod: {volumeMounts: [{name: x, mountPath: /x}]}",

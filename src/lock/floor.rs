@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::foreign;
+
 /// The floor, 0 when there is no file. A file that holds no number counts as absent: the record
 /// itself is the first source, this one only the spare.
 pub fn read(path: &Path) -> io::Result<u64> {
-    match fs::read_to_string(path) {
+    match foreign::read(path) {
         Ok(text) => Ok(text.trim().parse().unwrap_or_default()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(error),
@@ -23,7 +25,7 @@ pub fn raise(path: &Path, epoch: u64) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let scratch = PathBuf::from(name);
-    let mut file = fs::File::create(&scratch)?;
+    let mut file = foreign::create_anew(&scratch)?;
     writeln!(file, "{epoch}")?;
     file.sync_all()?;
     fs::rename(&scratch, path)

@@ -27,15 +27,17 @@ use tokio::time::Instant;
 use crate::broker::report::{PeerReport, StoreProblem, StoreProblemKind, TrialReport};
 use crate::clock;
 use crate::lock::file::holder;
-use crate::lock::fs_type;
 use crate::lock::mount::Mount;
 use crate::lock::nfs_lease;
 use crate::lock::owner::{self, NotOurs};
 use crate::lock::scratch::{attempt, create, hold, lock};
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
+use crate::lock::{foreign, fs_type};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
 const BEAT_BYTES: usize = 1024;
+/// A group has five pods at most. Others are not listened to.
+const MOST_PEERS: usize = 64;
 /// Files of pods that have not been heard of for so long are removed.
 const FORGOTTEN: Duration = Duration::from_hours(24);
 
@@ -195,13 +197,14 @@ impl Member {
         if let (false, Some(Ok(report)), Some(mount)) = (self.remembered, &finding, &mount)
             && !report.same_node
         {
-            remember(&passed, mount)?;
+            mount.remember(&passed)?;
             self.remembered = true;
         }
         let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
         // A trial of its own says more: the storage need not be asked with every beat for ever.
         let tried = matches!(finding, Some(Ok(_)));
-        let passed_before = !tried && mount.as_ref().is_some_and(|mount| remembers(&passed, mount));
+        let passed_before =
+            !tried && mount.as_ref().is_some_and(|mount| mount.is_remembered(&passed));
         Ok(Beaten {
             local: fs_type::is_local(&self.identity.directory)?,
             peers: peers.collect(),
@@ -218,7 +221,7 @@ impl Member {
     fn peer(&self, now: Duration, uid: &str, seen: &Seen) -> PeerReport {
         let quiet = seen.advanced.map(|at| now.saturating_sub(at));
         // Never its own file: closing that would drop the lock on it.
-        let locked = File::open(self.path(uid, "beat")).and_then(|file| holder(&file));
+        let locked = foreign::open(&self.path(uid, "beat")).and_then(|file| holder(&file));
         PeerReport {
             pod: seen.beat.pod.clone(),
             uid: uid.to_owned(),
@@ -272,7 +275,8 @@ impl Member {
             let Some(uid) = name.to_str().and_then(|name| name.strip_suffix(".beat")) else {
                 continue;
             };
-            if uid == self.identity.uid {
+            let room = self.peers.len() < MOST_PEERS || self.peers.contains_key(uid);
+            if uid == self.identity.uid || !room || !foreign::is_name(uid) {
                 continue;
             }
             there.insert(uid.to_owned());
@@ -380,23 +384,13 @@ fn is_full(error: &io::Error) -> bool {
 
 /// A beat; nothing if it is written at this moment, or was not yet.
 fn read(path: &Path) -> Option<Beat> {
-    serde_json::from_str(fs::read_to_string(path).ok()?.trim_end()).ok()
+    let beat: Beat = serde_json::from_str(foreign::read(path).ok()?.trim_end()).ok()?;
+    (foreign::is_name(&beat.pod) && foreign::is_name(&beat.node)).then_some(beat)
 }
 
 fn is_forgotten(path: &Path) -> io::Result<bool> {
     let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
     Ok(age > FORGOTTEN && lock(&create(path)?)?)
-}
-
-fn remember(path: &Path, mount: &Mount) -> io::Result<()> {
-    let scratch = path.with_extension("new");
-    fs::write(&scratch, serde_json::to_vec(mount)?)?;
-    fs::rename(scratch, path)
-}
-
-fn remembers(path: &Path, mount: &Mount) -> bool {
-    let known = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Mount>(&text).ok());
-    known.is_some_and(|known| known.is_like(mount))
 }
 
 #[cfg(test)]

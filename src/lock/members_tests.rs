@@ -62,3 +62,39 @@ fn a_write_that_is_refused_is_a_lost_lock_until_another_is_taken() {
     ask(directory.path(), 2);
     assert!(member.beat().unwrap_err().lost);
 }
+
+/// Whoever can write to the volume may put anything into the directory.
+#[test]
+fn what_is_no_beat_is_not_heard_and_keeps_no_beat_from_being_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    nix::unistd::mkfifo(&path("pipe.beat"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("link.beat")).unwrap();
+    fs::create_dir(path("directory.beat")).unwrap();
+    File::create(path("long.beat")).unwrap().set_len(1 << 40).unwrap();
+    fs::write(path("passed"), vec![b'['; 1 << 20]).unwrap();
+    let hostile = Beat { pod: "a\nb\u{1b}[2J".to_owned(), count: u64::MAX, ..Beat::default() };
+    fs::write(path("hostile.beat"), serde_json::to_vec(&hostile).unwrap()).unwrap();
+    fs::write(path("a\nb.beat"), serde_json::to_vec(&Beat::default()).unwrap()).unwrap();
+    for number in 0..100 {
+        let name = format!("peer-{number}.beat");
+        fs::write(path(&name), serde_json::to_vec(&Beat::default()).unwrap()).unwrap();
+    }
+    let beaten = member(directory.path()).beat().unwrap();
+    assert_eq!(beaten.peers.len(), MOST_PEERS);
+    assert!(beaten.peers.iter().all(|peer| peer.uid.starts_with("peer-")));
+    assert!(!beaten.hears_others() && !beaten.passed_before);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_content_of_another_file_makes_a_beat_fail(content in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300)) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["other.beat", "passed"] {
+            fs::write(directory.path().join(name), &content).unwrap();
+        }
+        let beaten = member(directory.path()).beat().unwrap();
+        proptest::prop_assert!(!beaten.hears_others() && !beaten.passed_before);
+        proptest::prop_assert_eq!(beaten.finding, None);
+    }
+}

@@ -9,6 +9,7 @@ use crate::broker::report::LockView;
 
 pub mod file;
 pub mod floor;
+mod foreign;
 pub mod fs_type;
 pub mod lease;
 pub mod members;

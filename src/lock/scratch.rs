@@ -1,8 +1,7 @@
 //! Locks on files of the agents' own, to try the volume with. The broker's lock is never tried.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -10,12 +9,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use crate::lock::file::{holder, is_refused};
+pub(super) use crate::lock::foreign::open_or_create as create;
 use crate::lock::trial::Attempt;
-
-/// Opens a file to read and write, and makes it if it does not exist.
-pub(super) fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o660).open(path)
-}
 
 /// Whether the lock on this file was granted.
 pub(super) fn lock(file: &File) -> io::Result<bool> {

@@ -52,7 +52,7 @@ fn files(cluster: &ValidCluster) -> BTreeMap<String, String> {
     [
         ("activemq.xml", xml.render()),
         ("login.config", login_config()),
-        ("log4j2.properties", log::properties(&cluster.store)),
+        ("log4j2.properties", log::properties(&cluster.store, &cluster.spec.broker.log.levels)),
         (SETTINGS_FILE, settings),
     ]
     .map(|(name, text)| (name.to_owned(), text))

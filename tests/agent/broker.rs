@@ -30,6 +30,8 @@ pub const NOISE: &str = "FAKE_BROKER_NOISE";
 pub const SHY: &str = "FAKE_BROKER_SHY";
 /// Set for a broker whose main thread waits for ever once it has the lock, while another one ticks.
 pub const DEADLOCKED: &str = "FAKE_BROKER_DEADLOCKED";
+/// Set for a broker that never looks at its lock.
+pub const LOCKLESS: &str = "FAKE_BROKER_LOCKLESS";
 
 pub fn main() {
     if env::var_os(NOISE).is_some() {
@@ -46,6 +48,11 @@ pub fn main() {
     let port: u16 = env::var(PORT).unwrap().parse().unwrap();
     let keep_alive = Duration::from_millis(env::var(KEEP_ALIVE).unwrap().parse().unwrap());
 
+    if env::var_os(LOCKLESS).is_some() {
+        serve(port);
+        sleep(Duration::from_secs(600));
+        return;
+    }
     let (lock, modified) = acquire(Path::new(&path), keep_alive);
     if env::var_os(DEADLOCKED).is_some() {
         spawn(|| {
@@ -57,12 +64,7 @@ pub fn main() {
             std::thread::park();
         }
     }
-    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    spawn(move || {
-        for stream in listener.incoming() {
-            drop(stream.unwrap().write_all(b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c"));
-        }
-    });
+    serve(port);
     println!("Connector openwire started");
     loop {
         sleep(keep_alive);
@@ -74,6 +76,15 @@ pub fn main() {
             exit(0);
         }
     }
+}
+
+fn serve(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    spawn(move || {
+        for stream in listener.incoming() {
+            drop(stream.unwrap().write_all(b"\0\0\x01\x52\x01ActiveMQ\0\0\0\x0c"));
+        }
+    });
 }
 
 /// What the log's configuration makes of a message of the broker.

@@ -69,6 +69,31 @@ fn the_standby_of_a_killed_broker_is_promoted_and_the_dead_one_restarted_in_plac
 }
 
 #[test]
+fn a_broker_that_serves_without_its_lock_is_killed_and_never_promoted() {
+    let api = FakeApi::start();
+    let group = Group::new("lockless", &api);
+    let pod = group.lockless_pod(0).join(&api);
+    let report = pod.wait_until("its end", |report| report.last_exit.is_some());
+    let exit = report.last_exit.unwrap();
+    assert_eq!((exit.reason, exit.was_master), (ExitReason::LockLost, false));
+    assert_eq!(exit.status, "signal SIGKILL");
+    assert_eq!(api.epoch(), 0);
+}
+
+#[test]
+fn variables_that_undo_the_configuration_do_not_reach_the_broker() {
+    let api = FakeApi::start();
+    let group = Group::new("variables", &api);
+    let pod = group.pod_with_options(0).join(&api);
+    pod.wait_for(AgentState::Master);
+    let variables = pod.variables();
+    assert!(variables.iter().any(|name| name == "TZ"), "{variables:?}");
+    for name in ["JAVA_TOOL_OPTIONS", "LOG4J_CONFIGURATION_FILE"] {
+        assert!(!variables.iter().any(|variable| variable == name), "{variables:?}");
+    }
+}
+
+#[test]
 fn a_frozen_broker_is_killed_after_the_hang_timeout() {
     let api = FakeApi::start();
     let group = Group::new("frozen", &api);

@@ -190,6 +190,18 @@ impl Group {
         self.pod_with(ordinal, &[(broker::DEADLOCKED, "1")], Stdio::inherit())
     }
 
+    /// A pod whose broker serves without its lock.
+    pub fn lockless_pod(&self, ordinal: u16) -> Pod {
+        self.pod_with(ordinal, &[(broker::LOCKLESS, "1")], Stdio::inherit())
+    }
+
+    /// A pod whose environment has variables that a broker must not be given.
+    pub fn pod_with_options(&self, ordinal: u16) -> Pod {
+        let options =
+            [("JAVA_TOOL_OPTIONS", "-Dx=1"), ("LOG4J_CONFIGURATION_FILE", "/x"), ("TZ", "UTC")];
+        self.pod_with(ordinal, &options, Stdio::inherit())
+    }
+
     fn pod_with(&self, ordinal: u16, environment: &[(&str, &str)], output: Stdio) -> Pod {
         let root = self.directory.path();
         let name = format!("{}-{ordinal}", self.name);
@@ -430,6 +442,13 @@ impl Pod {
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The names of the variables that its broker was given.
+    pub fn variables(&self) -> Vec<String> {
+        let text = fs::read_to_string(format!("/proc/{}/environ", self.broker())).unwrap();
+        let names = text.split('\0').filter_map(|line| line.split_once('='));
+        names.map(|(name, _)| name.to_owned()).collect()
     }
 
     fn broker(&self) -> Pid {

@@ -1,7 +1,7 @@
 //! The child's life, and the pod's end.
 
 use super::lock::{disarm_life, disarm_service};
-use super::state::{HandoverGate, Phase, Preparation, State, Waiting, Why};
+use super::state::{Early, HandoverGate, Phase, Preparation, State, Waiting, Why};
 use super::wait::{claim_gate, file_gate};
 use super::words::{Act, Child, ChildEvent, Deadline, LockKind, MAX_FAILURES};
 use crate::broker::report::{ExitReason, LockView};
@@ -11,6 +11,7 @@ pub(super) fn on_child(state: &mut State, event: ChildEvent, acts: &mut Vec<Act>
         (ChildEvent::Started, Child::Spawning) => {
             state.child = Child::Running;
             state.doubted = false;
+            state.early = Early::No;
             if state.needs_proof() {
                 acts.push(Act::Arm(Deadline::Proof));
             }

@@ -1,6 +1,6 @@
 //! What views of the lock mean for the broker.
 
-use super::state::{FreeLock, Phase, State};
+use super::state::{Early, FreeLock, Phase, State};
 use super::wait;
 use super::words::{Act, Child, Deadline, LockKind, Side};
 use crate::broker::report::{ExitReason, LockView};
@@ -10,6 +10,10 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
     state.lock = view;
     if state.needs_proof() && view != LockView::Unknown && state.may_write() {
         acts.push(Act::Arm(Deadline::Proof));
+    }
+    if serves_without_lock(state, view) {
+        kill(state, ExitReason::LockLost, acts);
+        return;
     }
     match view {
         LockView::Unknown => {}
@@ -41,6 +45,20 @@ pub(super) fn on_lock(state: &mut State, view: LockView, acts: &mut Vec<Act>) {
             lose_lock_if_held(state, acts);
         }
     }
+}
+
+/// Whether the child, which greeted, is proven to have done so without the lock.
+///
+/// The loop looks one time after the other, and tells of each look once it is answered. So the first
+/// look that it tells of after a greeting ended after that, and the second one began after it.
+fn serves_without_lock(state: &mut State, view: LockView) -> bool {
+    match (state.early, view) {
+        (_, LockView::Unknown) | (Early::No, _) => return false,
+        (_, LockView::Mine(_)) => state.early = Early::No,
+        (Early::Greeted, LockView::Other | LockView::Free) => state.early = Early::Doubted,
+        (Early::Doubted, LockView::Other | LockView::Free) => return state.may_write(),
+    }
+    false
 }
 
 fn on_free_lock(state: &mut State, acts: &mut Vec<Act>) {

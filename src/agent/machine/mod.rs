@@ -40,6 +40,9 @@
 //!     until one lease after the start of the look, as our broker may have got it right after. A file
 //!     on network storage: until `fenceAfter` past the start of the look, because the server that
 //!     answered it still knew this machine; on a local file system: for ever;
+//!   - files, leases: it greeted as a broker that starts or waits, so it serves, and the two looks that
+//!     were answered next say that the lock is not its own. The first of them may have been begun
+//!     before it took the lock, the second was not;
 //!   - it hangs: it greeted once, then not for `hangTimeout`, and two attempts in a row failed
 //!     since (a node that thaws must not judge by the time it slept);
 //!   - it shows no sign of life ([`Input::Hung`]): as a standby, while the last look was answered, it has not
@@ -92,7 +95,7 @@ mod words;
 
 pub use crate::broker::signs::LogSign;
 pub use state::State;
-use state::{ClaimGate, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
+use state::{ClaimGate, Early, FileGate, FreeLock, HandoverGate, Phase, Preparation, Serving};
 pub use words::{
     Act, Child, ChildEvent, Claims, Deadline, Input, LockKind, MAX_FAILURES, Peers,
     PreparationView, RecordView, Side,
@@ -144,7 +147,11 @@ fn on_greeting(state: &mut State, view: GreetingView, acts: &mut Vec<Act>) {
         return;
     }
     let proven = matches!(state.lock, LockView::Mine(_));
+    let early = state.early == Early::No && state.needs_proof();
     match (&mut state.phase, view) {
+        (Phase::Starting { .. } | Phase::Standby(_), GreetingView::Ok) if early => {
+            state.early = Early::Greeted;
+        }
         (Phase::Promoting, GreetingView::Ok) if proven => {
             acts.extend([Act::Promote, Act::Arm(Deadline::Hang), Act::Arm(Deadline::Health)]);
             state.claimed = true;

@@ -10,6 +10,7 @@ struct Onlooker {
     gone: bool,
     mine: bool,
     greeted: bool,
+    ever_greeted: bool,
     ever_mine: bool,
 }
 
@@ -30,6 +31,7 @@ impl Onlooker {
             Input::Greeting(GreetingView::Unknown) => {}
             Input::Greeting(view) if self.running && !self.gone => {
                 self.greeted = view == GreetingView::Ok;
+                self.ever_greeted |= self.greeted;
             }
             _ => {}
         }
@@ -79,7 +81,7 @@ proptest! {
     }
 
     #[test]
-    fn a_broker_that_never_held_the_lock_is_killed_only_by_its_log_or_for_leaving_it_free(
+    fn a_broker_that_never_held_the_lock_is_killed_only_by_its_log_for_serving_or_for_leaving_it_free(
         kind in any_kind(),
         inputs in any_inputs(),
     ) {
@@ -98,8 +100,9 @@ proptest! {
                         | Input::DeadlinePassed(Deadline::Proof | Deadline::Doubt)
                         | Input::Disputed(_)
                 );
+                let serves = input == OTHER && seen.ever_greeted && kind != LockKind::Log;
                 let too_slow = stopped && input == Input::DeadlinePassed(Deadline::StopGrace);
-                prop_assert!(reason || too_slow, "{input:?}");
+                prop_assert!(reason || serves || too_slow, "{input:?}");
             }
             stopped |= acts.contains(&Act::Stop);
             if acts.contains(&Act::Start) {
@@ -107,6 +110,33 @@ proptest! {
                 seen = Onlooker { children: 1, ..Onlooker::default() };
             }
             state = next;
+        }
+    }
+
+    #[test]
+    fn a_broker_that_greets_without_its_lock_is_killed_by_the_second_answered_look(
+        kind in proptest::sample::select(vec![LockKind::File, LockKind::Lease]),
+        inputs in any_inputs(),
+        looks in prop::collection::vec(proptest::sample::select(vec![UNKNOWN, GREETS]), 0..5),
+    ) {
+        let state = after(kind, &inputs);
+        let waits = matches!(state.name(), AgentState::Starting | AgentState::Standby);
+        if waits && !state.keeps_down() && state.child() == Child::Running && state.early == Early::No {
+            let mut state = step(state, GREETS).0;
+            for inputs in [&looks[..], &[OTHER], &looks] {
+                for input in inputs {
+                    let (next, acts) = step(state, *input);
+                    prop_assert_eq!(kills(&acts), []);
+                    state = next;
+                }
+            }
+            // What a look shows that was begun after the greeting.
+            let (master, acts) = step(state.clone(), MINE);
+            prop_assert_eq!(kills(&acts), []);
+            prop_assert_eq!(master.name(), AgentState::Promoting);
+            let acts = step(state, OTHER).1;
+            prop_assert_eq!(kills(&acts), [ExitReason::LockLost]);
+            prop_assert!(!acts.contains(&Act::Stop));
         }
     }
 

@@ -22,6 +22,8 @@ pub struct State {
     pub(super) releasing: bool,
     /// Whether other brokers hold the lock too, and no look since has found it ours.
     pub(super) doubted: bool,
+    /// Whether the child greeted before a look found the lock its own.
+    pub(super) early: Early,
     /// Whether no broker is to run here; one that holds the lock goes on.
     pub(super) kept_down: bool,
     pub(super) terminating: bool,
@@ -133,6 +135,17 @@ pub(super) enum FreeLock {
     Overdue,
 }
 
+/// A child that greets serves clients, so it must have the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Early {
+    /// It has not greeted yet, or the lock was seen to be its own.
+    No,
+    /// It greeted. The look under way may have been begun before it had the lock.
+    Greeted,
+    /// It greeted, and the lock was not seen to be its own; the next look is begun after the greeting.
+    Doubted,
+}
+
 /// A master's hang detection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Serving {
@@ -162,6 +175,7 @@ impl Default for State {
             claimed: false,
             releasing: false,
             doubted: false,
+            early: Early::No,
             kept_down: false,
             terminating: false,
         }

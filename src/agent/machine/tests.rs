@@ -12,6 +12,7 @@ use proptest::prelude::*;
 const MINE: Input = Input::Lock(LockView::Mine(Evidence::Kernel));
 const OTHER: Input = Input::Lock(LockView::Other);
 const FREE: Input = Input::Lock(LockView::Free);
+const UNKNOWN: Input = Input::Lock(LockView::Unknown);
 const GREETS: Input = Input::Greeting(GreetingView::Ok);
 const SILENT: Input = Input::Greeting(GreetingView::Silent);
 

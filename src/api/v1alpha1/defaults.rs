@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration as StdDuration};
 use kube::core::Duration;
 
 use super::{
-    Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Lease, Listener, Lock, Protocol,
-    QuantityValue, Resources, UnreachableNode, Update, UpdateStrategy,
+    Auth, Broker, BrokerConfig, Failover, FileLock, Flavor, Java, Lease, Listener, Lock,
+    LogOptions, Protocol, QuantityValue, Resources, UnreachableNode, Update, UpdateStrategy,
 };
 
 /// The version that a new cluster gets.
@@ -126,6 +126,7 @@ impl Default for Broker {
             image_pull_secrets: Vec::new(),
             java: Java::default(),
             config: BrokerConfig::default(),
+            log: LogOptions::default(),
         }
     }
 }

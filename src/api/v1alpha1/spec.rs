@@ -125,6 +125,9 @@ pub struct Broker {
     /// Configuration beyond what the other fields say.
     #[serde(default)]
     pub config: BrokerConfig,
+    /// What the broker logs.
+    #[serde(default, skip_serializing_if = "LogOptions::is_default")]
+    pub log: LogOptions,
 }
 
 /// The kind of broker.
@@ -158,8 +161,10 @@ pub struct Java {
         regex(pattern = r"^([1-9][0-9]?%|[1-9][0-9]*(Ki|Mi|Gi)?)$")
     )]
     pub heap: String,
-    /// Further options of the `java` command, one per entry. Options that switch file locking off
-    /// are refused.
+    /// Further options of the `java` command, one per entry: system properties (`-D`), options of the
+    /// virtual machine (`-X`, `-XX:`), modules (`--add-opens=` and the like) and agents. They come before
+    /// Tandem's own, which win. What Tandem sets is refused: the heap, the directories, the login, the
+    /// log, file locking, the end of a broker without memory.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 1024)))]
     pub options: Vec<String>,
@@ -171,10 +176,63 @@ pub struct Java {
 pub struct BrokerConfig {
     /// Child elements of `<broker>` for `activemq.xml`: destination policies, usage limits, plugins,
     /// network connectors. Well-formed XML without document type or entities. What Tandem sets up
-    /// (the store, its lock, the connectors, the login) is refused here.
+    /// (the store, its lock, the connectors, the login) is refused here. A Spring `<bean>` runs as part
+    /// of the broker and may change anything in it: give only people whom you trust with the broker the
+    /// right to write this.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub xml: Option<String>,
+}
+
+/// What the broker logs, to its standard output. It is the only way to change that: the agent learns
+/// of the lock through the same log, so options, environment variables and files of log4j are refused.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogOptions {
+    /// The least severe level that is logged, by the name of a Java package or class, for example
+    /// `org.apache.activemq.store.kahadb.MessageDatabase: TRACE`. `root` is for everything that has no
+    /// level of its own; its default is INFO.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub levels: BTreeMap<String, LogLevel>,
+}
+
+impl LogOptions {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A level of the log.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What is wrong.
+    Error,
+    /// What may be wrong.
+    Warn,
+    /// What a broker does in its life.
+    Info,
+    /// What it does for each connection and message.
+    Debug,
+    /// All steps of it.
+    Trace,
+}
+
+impl LogLevel {
+    /// As log4j writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "OFF",
+            Self::Error => "ERROR",
+            Self::Warn => "WARN",
+            Self::Info => "INFO",
+            Self::Debug => "DEBUG",
+            Self::Trace => "TRACE",
+        }
+    }
 }
 
 /// A port on which the master serves clients.
@@ -311,7 +369,9 @@ pub struct PodOptions {
     /// fsGroup 61616, not root, the runtime's default seccomp profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<PodSecurityContext>,
-    /// Environment variables of the broker.
+    /// Environment variables of the broker. Those that change the JVM's options, the class path or the
+    /// log are refused, because they would win over what Tandem sets. They are also taken out of the
+    /// broker's environment when the image, or another controller, sets them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env: Vec<EnvVar>,

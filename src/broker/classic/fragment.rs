@@ -7,6 +7,9 @@ use quick_xml::{
 
 use super::usage::Usage;
 
+/// The namespace of ActiveMQ's own elements, which `<broker>` declares.
+const CORE: &str = "http://activemq.apache.org/schema/core";
+
 /// What Tandem sets up itself, and what to do instead of writing it.
 const OWNED: [(&str, &str); 9] = [
     ("persistenceAdapter", "the store and its lock come from spec.storage"),
@@ -29,10 +32,12 @@ const OWNED_PLUGINS: [&str; 4] = [
 ];
 
 /// One element with everything in it, as the user wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Element {
     /// Its name.
     pub name: String,
+    /// The namespace that it declares for itself (`xmlns`).
+    pub namespace: Option<String>,
     /// Its text, from `<` to `>`.
     pub text: String,
 }
@@ -48,6 +53,16 @@ pub struct Fragment {
     pub plugins: Vec<Element>,
 }
 
+impl Element {
+    /// Without its text yet.
+    fn new(tag: &BytesStart<'_>) -> Result<Self, String> {
+        let name = checked(tag)?;
+        let declared = tag.attributes().flatten().find(|one| one.key.as_ref() == b"xmlns");
+        let namespace = declared.map(|one| String::from_utf8_lossy(&one.value).into_owned());
+        Ok(Self { name, namespace, text: String::new() })
+    }
+}
+
 /// Checks and splits the user's XML.
 ///
 /// # Errors
@@ -56,9 +71,14 @@ pub fn parse(xml: &str) -> Result<Fragment, String> {
     let mut fragment = Fragment::default();
     let mut names = Vec::new();
     for element in split(xml)? {
-        plain(&element)?;
         if let Some((name, why)) = OWNED.iter().find(|(name, _)| *name == element.name) {
             return Err(format!("<{name}> is set up by Tandem ({why}); remove it"));
+        }
+        if let Some(other) = element.namespace.as_ref().filter(|name| *name != CORE) {
+            return Err(format!(
+                "<{}> has the namespace {other:?}; children of <broker> are ActiveMQ's: remove xmlns",
+                element.name
+            ));
         }
         if names.contains(&element.name) {
             return Err(format!("<{}> stands there twice; merge the two", element.name));
@@ -71,18 +91,6 @@ pub fn parse(xml: &str) -> Result<Fragment, String> {
         }
     }
     Ok(fragment)
-}
-
-/// A prefix or a namespace of its own would hide which element it is from the checks of this file.
-fn plain(element: &Element) -> Result<(), String> {
-    let own_namespace = |name: &String| name == "xmlns" || name.starts_with("xmlns:");
-    if element.name.contains(':') {
-        return Err(format!("<{}> has a prefix; write the element without it", element.name));
-    }
-    if element.attributes()?.iter().any(|(name, _)| own_namespace(name)) {
-        return Err(format!("<{}> sets a namespace; remove its xmlns", element.name));
-    }
-    Ok(())
 }
 
 impl Element {
@@ -135,7 +143,7 @@ fn plugins(element: &Element) -> Result<Vec<Element>, String> {
 pub(super) fn split(xml: &str) -> Result<Vec<Element>, String> {
     let mut reader = Reader::from_str(xml);
     let mut elements = Vec::new();
-    let mut open: Option<(String, usize, usize)> = None; // name, start, depth
+    let mut open: Option<(Element, usize, usize)> = None; // element, start, depth
     loop {
         let start = position(&reader);
         let event = reader.read_event().map_err(|error| {
@@ -144,23 +152,26 @@ pub(super) fn split(xml: &str) -> Result<Vec<Element>, String> {
         let end = position(&reader);
         match (event, &mut open) {
             (Event::Eof, None) => return Ok(elements),
-            (Event::Eof, Some((name, ..))) => return Err(format!("<{name}> is not closed")),
-            (Event::Start(tag), None) => open = Some((checked(&tag)?, start, 1)),
+            (Event::Eof, Some((element, ..))) => {
+                return Err(format!("<{}> is not closed", element.name));
+            }
+            (Event::Start(tag), None) => {
+                open = Some((Element::new(&tag)?, start, 1));
+            }
             (Event::Start(tag), Some((_, _, depth))) => {
                 checked(&tag)?;
                 *depth += 1;
             }
             (Event::Empty(tag), None) => {
-                let name = checked(&tag)?;
-                elements.push(Element { name, text: slice(xml, start, end) });
+                elements.push(Element { text: slice(xml, start, end), ..Element::new(&tag)? });
             }
             (Event::Empty(tag), Some(_)) => {
                 checked(&tag)?;
             }
             (Event::End(_), Some((_, _, depth))) if *depth > 1 => *depth -= 1,
-            (Event::End(_), Some((name, begin, _))) => {
-                let name = std::mem::take(name);
-                elements.push(Element { name, text: slice(xml, *begin, end) });
+            (Event::End(_), Some((element, begin, _))) => {
+                let element = std::mem::take(element);
+                elements.push(Element { text: slice(xml, *begin, end), ..element });
                 open = None;
             }
             (event, open) => inside(&event, open.is_some(), start)?,
@@ -198,9 +209,15 @@ fn predefined(reference: &[u8]) -> bool {
         || [&b"amp"[..], b"lt", b"gt", b"quot", b"apos"].contains(&reference)
 }
 
-/// A tag's name, once its attributes are known to be well-formed.
+/// A tag's name, once its attributes are known to be well-formed. A name with a prefix would be none of
+/// those that are Tandem's, and yet be the same element.
 fn checked(tag: &BytesStart<'_>) -> Result<String, String> {
     let name = String::from_utf8_lossy(tag.name().as_ref()).into_owned();
+    if name.contains(':') {
+        return Err(format!(
+            "<{name}> has a prefix; write it without, and xmlns=\"...\" if needed"
+        ));
+    }
     for attribute in tag.attributes() {
         let attribute = attribute.map_err(|error| format!("<{name}>: {error}"))?;
         if attribute.value.contains(&b'<') {
@@ -237,6 +254,8 @@ mod tests {
             fragment.elements[0].text,
             "<destinationInterceptors><a x='1>2'/></destinationInterceptors>"
         );
+        let bean = "<bean xmlns='http://www.springframework.org/schema/beans' class='a.B'/>";
+        parse(&format!("<plugins>{bean}</plugins><shutdownHooks>{bean}</shutdownHooks>")).unwrap();
     }
 
     #[test]
@@ -255,10 +274,15 @@ mod tests {
             ("<plugins><simpleAuthenticationPlugin/></plugins>", "spec.auth"),
             ("<a b='1' b='2'/>", "<a>"),
             ("<a b=1/>", "<a>"),
-            ("<x:systemUsage/>", "without it"),
-            ("<property xmlns='http://www.springframework.org/schema/beans'/>", "xmlns"),
+            ("<x:systemUsage/>", "prefix"),
+            ("<property xmlns='http://www.springframework.org/schema/beans'/>", "namespace"),
             ("<systemUsage/><systemUsage/>", "twice"),
             ("<plugins/><plugins/>", "twice"),
+            ("<x:persistenceAdapter xmlns:x='http://activemq.apache.org/schema/core'/>", "prefix"),
+            ("<plugins><x:simpleAuthenticationPlugin/></plugins>", "prefix"),
+            ("<a><x:b/></a>", "prefix"),
+            ("<bean xmlns='http://www.springframework.org/schema/beans'/>", "namespace"),
+            ("<a xmlns=''></a>", "namespace"),
         ] {
             let message = parse(xml).expect_err(xml);
             assert!(message.contains(reason), "{xml}: {message}");

@@ -3,37 +3,107 @@
 //! The agent reads no line of the log: lines hold what clients send, before they have logged in. What
 //! it must know goes through the pipe as a constant word (docs/decisions/0021).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::paths;
+use crate::api::v1alpha1::LogLevel;
 use crate::broker::{signs::LogSign, store::Store};
 
-/// The text of `log4j2.properties`.
-pub fn properties(store: &Store) -> String {
-    render(store.database().is_some())
+/// The levels of people's own, by logger.
+type Levels = BTreeMap<String, LogLevel>;
+
+/// The name of the root logger among people's levels.
+const ROOT: &str = "root";
+
+/// What is wrong with the name of a logger of people's own, if something is.
+pub fn refusal(logger: &str) -> Option<&'static str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '$' | '-');
+    if logger.is_empty() || logger.len() > 200 || !logger.chars().all(plain) {
+        return Some("it is not the name of a Java package or class");
+    }
+    LOGGERS.contains(&logger).then_some("Tandem needs its messages; remove it")
 }
 
-fn render(with_database: bool) -> String {
-    let mut text = console("console", TRACE);
+/// The text of `log4j2.properties`.
+pub fn properties(store: &Store, levels: &Levels) -> String {
+    render(store.database().is_some(), levels)
+}
+
+fn render(with_database: bool, levels: &Levels) -> String {
     // The broker's own shutdown hook still logs: log4j's must not end the log before it.
-    text.insert_str(0, "status = error\nshutdownHook = disable\n");
-    text += "rootLogger.level = INFO\nrootLogger.appenderRef.console.ref = console\n";
+    let mut text = "status = error\nshutdownHook = disable\n".to_owned();
+    text += &console("console", TRACE);
+    if with_database {
+        text += &console("brief", "");
+    }
     for message in &MESSAGES {
         message.append_to(&mut text);
     }
-    for logger in LOGGERS {
-        let key = key(logger);
-        let _infallible = writeln!(text, "logger.{key}.name = {logger}\nlogger.{key}.level = INFO");
-        for message in MESSAGES.iter().filter(|message| message.logger == logger) {
-            let name = message.name;
-            let _infallible = writeln!(text, "logger.{key}.appenderRef.{name}.ref = {name}");
-        }
-    }
-    if with_database {
-        text += &console("brief", "");
-        text += DATABASE;
+    let root = levels.get(ROOT).copied().unwrap_or(LogLevel::Info).as_str();
+    let _infallible =
+        writeln!(text, "rootLogger.level = {root}\nrootLogger.appenderRef.console.ref = console");
+    for (index, logger) in loggers(with_database, levels).into_iter().enumerate() {
+        logger.append_to(index, &mut text);
     }
     text
+}
+
+struct Logger<'a> {
+    name: &'a str,
+    level: LogLevel,
+    /// Whether its messages go to the appenders of the loggers above it too.
+    additive: bool,
+    appenders: Vec<&'a str>,
+}
+
+fn loggers(with_database: bool, levels: &Levels) -> Vec<Logger<'_>> {
+    let mut loggers: Vec<Logger<'_>> = LOGGERS
+        .into_iter()
+        .map(|name| {
+            let messages = MESSAGES.iter().filter(|message| message.logger == name);
+            let appenders = messages.map(|message| message.name).collect();
+            Logger { name, level: LogLevel::Info, additive: true, appenders }
+        })
+        .collect();
+    if with_database {
+        // A database that is away would be told with a stack trace of 60 lines at each try, twice a
+        // second. The message holds the reason.
+        for logger in loggers.iter_mut().filter(|logger| logger.name == SUPPORT) {
+            logger.additive = false;
+            logger.appenders.push("brief");
+        }
+        let jdbc = "org.apache.activemq.store.jdbc";
+        let level = LogLevel::Info;
+        loggers.push(Logger { name: jdbc, level, additive: false, appenders: vec!["brief"] });
+        let level = LogLevel::Error;
+        loggers.push(Logger { name: "org.mariadb", level, additive: true, appenders: Vec::new() });
+    }
+    for (name, level) in levels.iter().filter(|(name, _)| *name != ROOT) {
+        match loggers.iter_mut().find(|logger| logger.name == name) {
+            // Those of the messages stay as they are, whatever people say.
+            Some(logger) if LOGGERS.contains(&logger.name) => {}
+            Some(logger) => logger.level = *level,
+            None => {
+                loggers.push(Logger { name, level: *level, additive: true, appenders: Vec::new() });
+            }
+        }
+    }
+    loggers
+}
+
+impl Logger<'_> {
+    fn append_to(&self, index: usize, text: &mut String) {
+        let (name, level) = (self.name, self.level.as_str());
+        let key = format!("logger.l{index}");
+        let _infallible = writeln!(text, "{key}.name = {name}\n{key}.level = {level}");
+        if !self.additive {
+            let _infallible = writeln!(text, "{key}.additivity = false");
+        }
+        for appender in &self.appenders {
+            let _infallible = writeln!(text, "{key}.appenderRef.{appender}.ref = {appender}");
+        }
+    }
 }
 
 /// Lines of the log begin with their time; nothing in a message can begin another one. Control
@@ -138,24 +208,6 @@ appender.{name}.filter.words.regex = {regex}
         );
     }
 }
-
-/// The name of a logger's section.
-fn key(logger: &str) -> &str {
-    logger.rsplit('.').next().unwrap_or(logger)
-}
-
-/// A database that is away would be told with a stack trace of 60 lines at each try, twice a second.
-/// The message holds the reason.
-const DATABASE: &str = "\
-logger.jdbc.name = org.apache.activemq.store.jdbc
-logger.jdbc.level = INFO
-logger.jdbc.additivity = false
-logger.jdbc.appenderRef.brief.ref = brief
-logger.LockableServiceSupport.additivity = false
-logger.LockableServiceSupport.appenderRef.brief.ref = brief
-logger.mariadb.name = org.mariadb
-logger.mariadb.level = ERROR
-";
 
 #[cfg(test)]
 #[path = "log_tests.rs"]

@@ -77,7 +77,7 @@ proptest! {
 #[test]
 fn no_layout_of_the_pipe_takes_up_any_data() {
     for with_database in [false, true] {
-        let text = render(with_database);
+        let text = render(with_database, &Levels::new());
         let pipes: Vec<_> = text
             .lines()
             .filter_map(|line| {
@@ -87,6 +87,32 @@ fn no_layout_of_the_pipe_takes_up_any_data() {
             .collect();
         let words = MESSAGES.iter().map(|message| format!("{}%n", message.sign.as_str()));
         assert_eq!(pipes, words.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn levels_of_people_silence_no_sign() {
+    let levels = ["root", "org.apache", SUPPORT, "org.apache.activemq.store.jdbc", "a.B$C"];
+    let levels: Levels = levels.map(|name| (name.to_owned(), LogLevel::Off)).into();
+    for with_database in [false, true] {
+        let silent = render(with_database, &levels);
+        for logger in LOGGERS {
+            let at = format!(".name = {logger}\n");
+            let section = silent.split_once(&at).unwrap().1;
+            assert!(section.lines().next().unwrap().ends_with(".level = INFO"), "{section}");
+            assert_eq!(silent.matches(&at).count(), 1, "{silent}");
+        }
+        for line in ["rootLogger.level = OFF\n", ".name = a.B$C\n"] {
+            assert!(silent.contains(line), "{silent}");
+        }
+    }
+}
+
+#[test]
+fn names_of_loggers_are_checked() {
+    assert_eq!([refusal("org.apache.activemq"), refusal("root"), refusal("a.B$C_1")], [None; 3]);
+    for name in ["", "a b", "a\nrootLogger.level = OFF", "a=b", "${env:X}", LEASE_LOCKER] {
+        assert!(refusal(name).is_some(), "{name}");
     }
 }
 

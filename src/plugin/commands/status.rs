@@ -18,9 +18,6 @@ use crate::{
     },
 };
 
-/// Draws over what is there.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
-
 pub(super) async fn run(
     session: &Session,
     args: &StatusArgs,
@@ -52,7 +49,7 @@ async fn follow(session: &Session, name: &str, screen: &mut Screen) -> anyhow::R
         match change {
             Change::Now(cluster) => {
                 if screen.redraws {
-                    screen.print(CLEAR)?;
+                    screen.clear()?;
                 } else if !first {
                     screen.line(&format!("\n--- {}\n", clock::now()))?;
                 }

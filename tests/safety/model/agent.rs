@@ -218,7 +218,10 @@ impl World {
 
     /// The greeting listener is asked while that matters.
     pub fn greet(&mut self, p: usize) {
-        if matches!(self.pods[p].machine.name(), AgentState::Promoting | AgentState::Master) {
+        if matches!(
+            self.pods[p].machine.name(),
+            AgentState::Starting | AgentState::Standby | AgentState::Promoting | AgentState::Master
+        ) {
             let view = self.greeting(p);
             self.feed(p, Input::Greeting(view));
         }

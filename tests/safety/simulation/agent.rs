@@ -82,7 +82,14 @@ impl World {
         if let Some(agent) = &mut self.pods[p].agent {
             agent.life.greeted = after == AgentState::Master;
             let generation = agent.life.generation;
-            if before != after && matches!(after, AgentState::Promoting | AgentState::Master) {
+            let greeted = matches!(
+                after,
+                AgentState::Starting
+                    | AgentState::Standby
+                    | AgentState::Promoting
+                    | AgentState::Master
+            );
+            if before != after && greeted {
                 self.soon(p, 1, Doing::Greet(generation));
             }
         }
@@ -274,6 +281,7 @@ impl World {
     fn greets(&mut self, p: usize, generation: u32) {
         let state = self.state(p);
         let period = match state {
+            AgentState::Starting | AgentState::Standby => self.timing.waiting_greeting(),
             AgentState::Promoting => self.timing.promoting_greeting(),
             AgentState::Master => self.timing.master_greeting(),
             _ => return,

@@ -120,10 +120,21 @@ async fn users(group: &Group<'_>, password: &str) -> Result<()> {
 /// Runs the smoke test of all protocols in a pod, as the administrator if the arguments do not say otherwise,
 /// and waits for its success.
 pub async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<()> {
-    let name = format!("smoke-{name}");
+    all_protocols(group, "smoke", name, arguments).await.map(drop)
+}
+
+/// Runs a command of the test client that speaks all protocols, waits for its success and returns what it
+/// printed.
+pub async fn all_protocols(
+    group: &Group<'_>,
+    command: &str,
+    name: &str,
+    arguments: &[&str],
+) -> Result<String> {
+    let name = format!("{command}-{name}");
     let host = format!("{}.{}.svc", group.name, group.namespace);
     let mut all = vec![
-        "smoke",
+        command,
         "--host",
         &host,
         "--openwire",
@@ -164,7 +175,7 @@ pub async fn smoke(group: &Group<'_>, name: &str, arguments: &[&str]) -> Result<
     .await?;
     let log = group.pods().logs(&name, &kube::api::LogParams::default()).await?;
     ensure!(phase == "Succeeded", "{name}: {log}");
-    Ok(())
+    Ok(log)
 }
 
 /// Deleting a BrokerCluster keeps the claim and the messages; one of the same name finds them.

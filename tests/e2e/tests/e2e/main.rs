@@ -11,6 +11,7 @@ mod database_input;
 mod databases;
 mod day_two;
 mod faults;
+mod hostile;
 mod input;
 mod lifecycle;
 mod nodes;

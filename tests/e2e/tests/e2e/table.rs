@@ -6,8 +6,8 @@ use e2e::{Lab, Product, Store};
 use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
-    Outcome, backlog, claims, database_faults, database_input, databases, day_two, faults, input,
-    lifecycle, nodes, policy, preflight, record, rollout, split_brain,
+    Outcome, backlog, claims, database_faults, database_input, databases, day_two, faults, hostile,
+    input, lifecycle, nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
     switchover, torn, versions, warm,
 };
@@ -29,6 +29,9 @@ const SCENARIOS: [(&str, Company, Run); 37] = [
     }),
     ("every_protocol_works_and_nobody_is_anonymous", Company::Beside, |lab| {
         lifecycle::protocols(lab).boxed_local()
+    }),
+    ("hostile_clients", Company::Beside, |lab| {
+        hostile::clients(lab, Store::File, "6.3.1").boxed_local()
     }),
     ("master_killed", Company::Beside, |lab| faults::killed(lab, Store::File).boxed_local()),
     ("master_frozen", Company::Beside, |lab| faults::frozen(lab).boxed_local()),
@@ -114,7 +117,7 @@ enum With {
 }
 
 /// Every scenario with a database.
-const ON_DATABASES: [(&str, Company, Place, With, RunOn); 27] = [
+const ON_DATABASES: [(&str, Company, Place, With, RunOn); 28] = [
     (
         "unseen_database_master_killed",
         Company::Beside,
@@ -155,6 +158,9 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 27] = [
     ),
     ("database_cut_from_all", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         database_faults::cut_from_all(lab, store).boxed_local()
+    }),
+    ("database_hostile_clients", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
+        hostile::clients(lab, store, "6.3.1").boxed_local()
     }),
     ("database_slow", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         database_faults::slow(lab, store).boxed_local()
@@ -242,7 +248,7 @@ enum When {
 }
 
 /// Every scenario on network storage.
-const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 20] = [
+const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 22] = [
     ("gluster_master_killed", Company::Beside, When::Always, |lab| {
         faults::killed(lab, Store::NetworkFile).boxed_local()
     }),
@@ -267,6 +273,12 @@ const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 20] = [
     ("gluster_full", Company::Beside, When::Always, |lab| storage::full(lab).boxed_local()),
     ("gluster_lock_file_tampered_with", Company::Beside, When::Always, |lab| {
         storage::lock_file(lab, Store::NetworkFile).boxed_local()
+    }),
+    ("hostile_clients_of_6_1_8", Company::Beside, When::Full, |lab| {
+        hostile::clients(lab, Store::File, "6.1.8").boxed_local()
+    }),
+    ("hostile_clients_of_5_18_4", Company::Beside, When::Full, |lab| {
+        hostile::clients(lab, Store::File, "5.18.4").boxed_local()
     }),
     ("lock_file_tampered_with", Company::Beside, When::Full, |lab| {
         storage::lock_file(lab, Store::File).boxed_local()

@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
-/** The test clients' entry: by default the account of messages, else {@code smoke}. */
+/** The test clients' entry: by default the account of messages, else {@code smoke}, {@code flow} or {@code hostile}. */
 public final class Main {
     private static final List<String> COMMANDS = List.of("smoke", "flow");
     private static final long SUMMARY_SECONDS = 5;
@@ -36,9 +36,10 @@ public final class Main {
               POST /drain?timeoutSeconds=60     stop producing, await what was acknowledged,
                                                 report what is missing
 
-            Another command, with its own --help:
+            Other commands; the first two with a --help of their own:
               smoke              one message over every protocol
               flow               many messages, as fast as they go
+              hostile            what brokers log of themselves, as text of clients; takes the flags of smoke
             """;
 
     private Main() {
@@ -56,6 +57,9 @@ public final class Main {
             }
             if (args.length > 0 && args[0].equals("flow")) {
                 System.exit(Flow.run(Arrays.copyOfRange(args, 1, args.length)));
+            }
+            if (args.length > 0 && args[0].equals("hostile")) {
+                System.exit(Hostile.run(Arrays.copyOfRange(args, 1, args.length)));
             }
             run(Options.parse(args, "url user password id queue rate size port", "produce consume",
                     System.getenv()));

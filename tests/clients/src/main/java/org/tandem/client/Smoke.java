@@ -98,12 +98,12 @@ final class Smoke {
         };
     }
 
-    private static ConnectionFactory openwire(Endpoint endpoint) {
+    static ConnectionFactory openwire(Endpoint endpoint) {
         return new ActiveMQConnectionFactory("tcp://" + endpoint.host() + ":" + endpoint.port()
                 + "?connectionTimeout=" + endpoint.timeoutMillis());
     }
 
-    private static ConnectionFactory amqp(Endpoint endpoint) {
+    static ConnectionFactory amqp(Endpoint endpoint) {
         // Its network library otherwise uses what newer JDKs print warnings about.
         System.setProperty("io.netty.noUnsafe", "true");
         return new JmsConnectionFactory("amqp://" + endpoint.host() + ":" + endpoint.port()
