@@ -37,6 +37,10 @@ pub struct AgentSettings {
     pub epoch_floor: Option<String>,
     /// The volume with the store, if it is on one.
     pub volume: Option<VolumeSettings>,
+    /// A file of the pod's own, in a directory that outlives its containers, in which the agent keeps the identity
+    /// of the store that its brokers were started on.
+    #[serde(default)]
+    pub store_note: Option<String>,
     /// Where credentials come from and go to.
     pub credentials: CredentialSettings,
 }

@@ -62,6 +62,7 @@ pub fn report(
         message: None,
         database: None,
         volume: None,
+        store: None,
     }
 }
 

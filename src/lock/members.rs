@@ -5,6 +5,7 @@
 //! <uid>.scratch   locked by a process of its own while another pod tries the volume's locks
 //! <uid>.mark      a file whose time is changed meanwhile
 //! passed          the mount that pods have tried and found good
+//! store-id        the identity of the store
 //! ```
 //!
 //! The beat is the storage watchdog: a write and `fsync` through a descriptor with a lock succeed only
@@ -24,14 +25,16 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::broker::report::{PeerReport, StoreProblem, StoreProblemKind, TrialReport};
+use crate::broker::report::{FoundStore, PeerReport, StoreId, StoreProblem, TrialReport};
 use crate::clock;
+use crate::lock::complaint::explain;
 use crate::lock::file::holder;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
 use crate::lock::nfs_lease;
-use crate::lock::owner::{self, NotOurs};
+use crate::lock::owner;
 use crate::lock::scratch::{attempt, create, hold, lock};
+use crate::lock::store_file;
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
@@ -71,6 +74,8 @@ pub struct Beaten {
     pub trying: Option<String>,
     /// Whether pods tried this mount before and found it good. Asked only until this one has itself.
     pub passed_before: bool,
+    /// Which store this is.
+    pub store: FoundStore,
     /// There is no room on the volume for what a broker writes as it starts.
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
@@ -112,6 +117,8 @@ pub struct Member {
     subject: Subject,
     holder: Option<Child>,
     remembered: bool,
+    /// The store's identity, once known. Until then the one that a store without would be given.
+    store: StoreId,
     /// The own beat's file has its length: no beat needs more room.
     written: bool,
 }
@@ -136,6 +143,7 @@ impl Member {
             subject: Subject::default(),
             holder: None,
             remembered: false,
+            store: StoreId::of_random(rand::random()),
             written: false,
         }
     }
@@ -155,7 +163,7 @@ impl Member {
             if lost || !locked || gone {
                 self.file = None;
             }
-            BeatFailure { problem: self.explain(&error), lost }
+            BeatFailure { problem: explain(&self.identity.directory, &error), lost }
         })
     }
 
@@ -164,6 +172,7 @@ impl Member {
         if self.file.is_none() {
             fs::create_dir_all(&self.identity.directory)?;
             owner::check(&self.identity.store)?;
+            owner::one_mount(&self.identity.directory, &self.identity.store)?;
             self.file = Some(self.open_own()?);
             self.forget_old();
         }
@@ -198,6 +207,7 @@ impl Member {
             remember(&passed, mount)?;
             self.remembered = true;
         }
+        let store = self.identify()?;
         let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
         // A trial of its own says more: the storage need not be asked with every beat for ever.
         let tried = matches!(finding, Some(Ok(_)));
@@ -210,9 +220,20 @@ impl Member {
             passed_before,
             lease: mount.as_ref().and_then(|mount| nfs_lease::of(&mount.point).ok().flatten()),
             mount,
+            store,
             full: full || owner::is_full(&self.identity.directory)?,
             busy: self.tester.is_busy() || self.subject.done.is_some(),
         })
+    }
+
+    /// Should the file be removed while this pod runs, the store is given the same identity again.
+    fn identify(&mut self) -> io::Result<FoundStore> {
+        let Identity { directory, store, uid, .. } = &self.identity;
+        let identity = store_file::establish(directory, uid, &self.store)?;
+        if let Some(identity) = &identity {
+            self.store.clone_from(identity);
+        }
+        Ok(FoundStore { identity, used: store_file::is_used(store)? })
     }
 
     fn peer(&self, now: Duration, uid: &str, seen: &Seen) -> PeerReport {
@@ -334,37 +355,6 @@ impl Member {
 
     fn is_own(&self, path: &Path) -> bool {
         path.file_stem().is_some_and(|stem| stem == self.identity.uid.as_str())
-    }
-
-    fn explain(&self, error: &io::Error) -> StoreProblem {
-        let user = nix::unistd::Uid::effective();
-        if let Some(denied) = error.get_ref().and_then(|inner| inner.downcast_ref::<NotOurs>()) {
-            let message = format!("user {user} {denied}");
-            return StoreProblem { kind: StoreProblemKind::NotWritable, message };
-        }
-        let place = self.identity.directory.display();
-        let (kind, what) = match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EROFS) => {
-                (StoreProblemKind::ReadOnly, "the volume is read-only".to_owned())
-            }
-            Some(Errno::EACCES | Errno::EPERM) => (
-                StoreProblemKind::NotWritable,
-                format!(
-                    "user {user} may not write to the volume: most ReadWriteMany volumes ignore \
-                     fsGroup; give the volume's directory to that user, or set \
-                     spec.pod.securityContext"
-                ),
-            ),
-            Some(Errno::ENOSPC | Errno::EDQUOT) => {
-                (StoreProblemKind::Full, "the volume is full: make it larger".to_owned())
-            }
-            Some(Errno::ENOLCK | Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => (
-                StoreProblemKind::LocksUnsupported,
-                "the volume's file system grants no locks (fcntl)".to_owned(),
-            ),
-            _ => (StoreProblemKind::Failed, "the volume does not work".to_owned()),
-        };
-        StoreProblem { kind, message: format!("{what} ({place}: {error})") }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::report::LockView;
 
+mod complaint;
 pub mod file;
 pub mod floor;
 pub mod fs_type;
@@ -16,6 +17,7 @@ pub mod mount;
 pub mod nfs_lease;
 mod owner;
 pub mod scratch;
+mod store_file;
 pub mod track;
 pub mod trial;
 

@@ -76,6 +76,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
         stop_grace_millis: stop_grace(cluster).saturating_mul(1000),
         epoch_floor: cluster.store.claim().map(|_| paths::EPOCH_FLOOR.to_owned()),
         volume: volume(cluster),
+        store_note: Some(paths::STORE_NOTE.to_owned()),
         credentials: CredentialSettings {
             admin: paths::ADMIN.to_owned(),
             users: spec.auth.users_secret.as_ref().map(|_| paths::USERS.to_owned()),

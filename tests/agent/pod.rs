@@ -142,6 +142,11 @@ impl Group {
         Self { tried: Some((preflight, stores)), ..group }
     }
 
+    /// The directory with everything of the group.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn store(&self, ordinal: u16) -> PathBuf {
         match &self.tried {
             Some((_, stores)) => stores[usize::from(ordinal)].clone(),
@@ -214,6 +219,7 @@ impl Group {
             "hangTimeoutMillis": if self.database.is_some() { 10 * LEASE } else { 5 * KEEP_ALIVE },
             "stopGraceMillis": 5000,
             "epochFloor": self.database.is_none().then(|| store.join("epoch")),
+            "storeNote": config.join("store-note"),
             "credentials": {"admin": secret, "users": null, "output": config},
         });
         fs::write(config.join("agent.json"), settings.to_string()).unwrap();
@@ -229,7 +235,7 @@ impl Group {
                 (broker::PORT, &greeting.to_string()),
                 (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
-            .env(broker::LOCK, &lock)
+            .envs([(broker::LOCK, &lock), (broker::STORE, &store.join("kahadb"))])
             .env(broker::SIGNS, config.join("signs"))
             .envs(self.database.map(|port| (lease_broker::DATABASE, port.to_string())))
             .env(lease_broker::PROPERTIES, config.join("database.properties"))

@@ -112,6 +112,7 @@ impl Rules {
             stop_grace_millis: 30_000,
             epoch_floor: None,
             volume: None,
+            store_note: None,
             credentials: CredentialSettings { admin: word(), users: None, output: word() },
         })
     }
