@@ -12,9 +12,9 @@ use tandem::{
     broker::{
         report::{
             AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
-            Evidence, ExitReason, GreetingView, LockReport, LockView, NoteKind, PeerReport,
-            ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind, StoreProblem,
-            StoreProblemKind, TrialReport, VolumeReport,
+            Evidence, ExitReason, FoundStore, GreetingView, LockReport, LockView, NoteKind,
+            PeerReport, ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind,
+            StoreProblem, StoreProblemKind, TrialReport, VolumeReport,
         },
         settings::{AgentSettings, SETTINGS_SCHEMA},
     },
@@ -236,6 +236,7 @@ fn full() -> Report {
                 locked: Some(true),
             }],
         }),
+        store: Some(FoundStore { identity: None, used: true }),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblem
 use crate::broker::settings::{Preflight, VolumeSettings};
 use crate::core::promotion::Author;
 use crate::core::store_identity::{Judgement, Unclear};
+use crate::lock::elector::Standing;
 use crate::lock::members::Beaten;
 use crate::lock::nfs_lease;
 
@@ -75,6 +76,12 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
     if beaten.full {
         return Gate::Refused(full());
     }
+    if let Some(problem) = elected_otherwise(settings, beaten) {
+        return Gate::Refused(problem);
+    }
+    if beaten.standing == Some(Standing::Unsettled) {
+        return Gate::Wait("the volume's elector is not settled yet".to_owned());
+    }
     let warn = settings.preflight == Preflight::Warn;
     match objection(settings, beaten, facts) {
         Some(_) if warn => return Gate::Open,
@@ -109,6 +116,20 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
         ));
     }
     Gate::Open
+}
+
+/// Another elector's brokers may write the store. `Warn` does not override that.
+pub fn elected_otherwise(settings: &VolumeSettings, beaten: &Beaten) -> Option<StoreProblem> {
+    let Some(Standing::Elsewhere { elector, pods }) = &beaten.standing else { return None };
+    let message = format!(
+        "the volume is in use by {}: its pods {} may live, and brokers of two electors destroy the store. Delete \
+         that BrokerCluster and wait until its pods are gone. If the node of such a pod is lost for good, remove \
+         its .beat file from {}",
+        elector.describe(),
+        pods.join(" and "),
+        settings.members
+    );
+    Some(StoreProblem { kind: StoreProblemKind::ElectedOtherwise, message })
 }
 
 /// Why the volume should not be used, though it works for this pod.

@@ -23,6 +23,7 @@ fn beaten() -> Beaten {
         trying: None,
         passed_before: false,
         store: FoundStore::default(),
+        standing: None,
         full: false,
         busy: false,
         lease: None,

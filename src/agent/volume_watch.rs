@@ -182,9 +182,10 @@ impl Volume {
         let state = self.state();
         let none = preflight::hangs();
         let facts = state.facts(&none, self.fence_after);
+        let elsewhere = || preflight::elected_otherwise(&self.settings, state.beaten.as_deref()?);
         let objection = || preflight::objection(&self.settings, state.beaten.as_deref()?, &facts);
         let refusal = || state.refusal.clone();
-        state.problem.clone().or_else(refusal).or_else(objection)
+        state.problem.clone().or_else(elsewhere).or_else(refusal).or_else(objection)
     }
 
     /// For the agent's report.

@@ -170,6 +170,8 @@ pub enum Reason {
     StoreMissing,
     /// Another store is in the place of the one that the group served from.
     StoreReplaced,
+    /// Brokers of another cluster, or elected by other means, may run on the volume.
+    ElectedOtherwise,
     /// The broker's user may not write to the volume.
     NotWritable,
     /// No room is left on the volume.
@@ -224,7 +226,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 23] = [
+    pub const STORAGE_PROBLEMS: [Self; 24] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -244,6 +246,7 @@ impl Reason {
         Self::DifferentStores,
         Self::StoreMissing,
         Self::StoreReplaced,
+        Self::ElectedOtherwise,
         Self::NotWritable,
         Self::StorageFull,
         Self::StorageHangs,

@@ -20,6 +20,9 @@ pub struct AgentSettings {
     pub schema: u32,
     /// The `BrokerCluster`'s name; also the name of the promotion record.
     pub cluster: String,
+    /// The `BrokerCluster`'s uid: one that was made anew is another cluster.
+    #[serde(default)]
+    pub cluster_uid: Option<String>,
     /// The broker process.
     pub child: ChildSettings,
     /// Where the store's lock is.

@@ -85,6 +85,8 @@ pub enum StoreProblemKind {
     StoreMissing,
     /// Another store, with a broker's files, is in the place of the group's.
     StoreReplaced,
+    /// Brokers of another cluster, or elected by other means, may run on it.
+    ElectedOtherwise,
     /// It cannot be written to.
     ReadOnly,
     /// The broker's user may not write.

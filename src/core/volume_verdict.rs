@@ -44,7 +44,8 @@ pub(super) fn storage_lock(cluster: &ValidCluster, observed: &Observed) -> Optio
     });
     if let Some((reason, _)) = problems.first() {
         // Which store it is, is no matter of how the volume behaves.
-        if matches!(reason, Reason::StoreMissing | Reason::StoreReplaced) {
+        if matches!(reason, Reason::StoreMissing | Reason::StoreReplaced | Reason::ElectedOtherwise)
+        {
             let ignored = remark(cluster, observed).map(|why| format!("; {why}"));
             let message = format!("{}{}", in_words(&problems), ignored.unwrap_or_default());
             return verdict(Truth::False, *reason, message);
@@ -151,6 +152,7 @@ fn problem_reason(kind: StoreProblemKind) -> Reason {
         StoreProblemKind::DifferentStores => Reason::DifferentStores,
         StoreProblemKind::StoreMissing => Reason::StoreMissing,
         StoreProblemKind::StoreReplaced => Reason::StoreReplaced,
+        StoreProblemKind::ElectedOtherwise => Reason::ElectedOtherwise,
         StoreProblemKind::ReadOnly => Reason::ReadOnly,
         StoreProblemKind::NotWritable => Reason::NotWritable,
         StoreProblemKind::Full => Reason::StorageFull,

@@ -6,6 +6,7 @@
 //! <uid>.mark      a file whose time is changed meanwhile
 //! passed          the mount that pods have tried and found good
 //! store-id        the identity of the store
+//! elects          what elects the master of its brokers
 //! ```
 //!
 //! The beat is the storage watchdog: a write and `fsync` through a descriptor with a lock succeed only
@@ -28,19 +29,21 @@ use tokio::time::Instant;
 use crate::broker::report::{FoundStore, PeerReport, StoreId, StoreProblem, TrialReport};
 use crate::clock;
 use crate::lock::complaint::explain;
+use crate::lock::elector::{Candidate, Elector, Other, Standing};
+use crate::lock::elects_file;
 use crate::lock::file::holder;
+use crate::lock::forgotten;
 use crate::lock::fs_type;
 use crate::lock::mount::Mount;
 use crate::lock::nfs_lease;
 use crate::lock::owner;
+use crate::lock::passed;
 use crate::lock::scratch::{attempt, create, hold, lock};
 use crate::lock::store_file;
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
-const BEAT_BYTES: usize = 1024;
-/// Files of pods that have not been heard of for so long are removed.
-const FORGOTTEN: Duration = Duration::from_hours(24);
+const BEAT_BYTES: usize = 2048;
 
 /// Who beats, where, and how.
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub struct Identity {
     pub uid: String,
     /// Its node.
     pub node: String,
+    /// What elects its brokers, if that is known.
+    pub elector: Option<Elector>,
 }
 
 /// What one beat found.
@@ -76,6 +81,8 @@ pub struct Beaten {
     pub passed_before: bool,
     /// Which store this is.
     pub store: FoundStore,
+    /// Whether the volume is of this pod's elector, if that is known.
+    pub standing: Option<Standing>,
     /// There is no room on the volume for what a broker writes as it starts.
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
@@ -119,6 +126,7 @@ pub struct Member {
     remembered: bool,
     /// The store's identity, once known. Until then the one that a store without would be given.
     store: StoreId,
+    candidate: Option<Candidate>,
     /// The own beat's file has its length: no beat needs more room.
     written: bool,
 }
@@ -130,9 +138,11 @@ impl Member {
             pod: identity.pod.clone(),
             uid: identity.uid.clone(),
             node: identity.node.clone(),
+            elector: identity.elector.clone(),
             ..Beat::default()
         };
         Self {
+            candidate: identity.elector.clone().map(Candidate::new),
             identity,
             program,
             begun: Instant::now(),
@@ -174,7 +184,7 @@ impl Member {
             owner::check(&self.identity.store)?;
             owner::one_mount(&self.identity.directory, &self.identity.store)?;
             self.file = Some(self.open_own()?);
-            self.forget_old();
+            forgotten::remove(&self.identity.directory, &self.identity.uid);
         }
         let now = self.begun.elapsed();
         self.read_peers(now)?;
@@ -204,17 +214,20 @@ impl Member {
         if let (false, Some(Ok(report)), Some(mount)) = (self.remembered, &finding, &mount)
             && !report.same_node
         {
-            remember(&passed, mount)?;
+            passed::remember(&passed, mount)?;
             self.remembered = true;
         }
         let store = self.identify()?;
         let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
+        let peers: Vec<_> = peers.collect();
+        let standing = self.stand(now, &peers)?;
         // A trial of its own says more: the storage need not be asked with every beat for ever.
         let tried = matches!(finding, Some(Ok(_)));
-        let passed_before = !tried && mount.as_ref().is_some_and(|mount| remembers(&passed, mount));
+        let passed_before =
+            !tried && mount.as_ref().is_some_and(|mount| passed::remembers(&passed, mount));
         Ok(Beaten {
             local: fs_type::is_local(&self.identity.directory)?,
-            peers: peers.collect(),
+            peers,
             finding,
             trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
             passed_before,
@@ -222,8 +235,31 @@ impl Member {
             mount,
             store,
             full: full || owner::is_full(&self.identity.directory)?,
-            busy: self.tester.is_busy() || self.subject.done.is_some(),
+            busy: self.tester.is_busy()
+                || self.subject.done.is_some()
+                || standing == Some(Standing::Unsettled),
+            standing,
         })
+    }
+
+    /// After the own beat was written: a pod of another elector that writes its name and then looks for beats sees
+    /// this one.
+    fn stand(&mut self, now: Duration, reports: &[PeerReport]) -> io::Result<Option<Standing>> {
+        let Some(candidate) = &mut self.candidate else { return Ok(None) };
+        let Identity { directory, uid, .. } = &self.identity;
+        let written = elects_file::read(directory)?;
+        let others = self.peers.values().zip(reports).map(|(seen, report)| Other {
+            pod: seen.beat.pod.clone(),
+            elector: seen.beat.elector.clone(),
+            beats: seen.lives(now),
+            locked: report.locked,
+        });
+        let others: Vec<_> = others.collect();
+        let (standing, next) = candidate.next(now, written.as_ref(), &others);
+        if let Some(next) = next {
+            elects_file::replace(directory, uid, written.as_ref(), &next)?;
+        }
+        Ok(Some(standing))
     }
 
     /// Should the file be removed while this pod runs, the store is given the same identity again.
@@ -336,26 +372,6 @@ impl Member {
         }
         Ok(())
     }
-
-    /// Removes files of pods that are long gone: nobody has their lock, and they are old.
-    fn forget_old(&self) {
-        let Ok(entries) = fs::read_dir(&self.identity.directory) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let kind = path.extension().and_then(|kind| kind.to_str());
-            if !matches!(kind, Some("beat" | "scratch" | "mark")) || self.is_own(&path) {
-                continue;
-            }
-            if is_forgotten(&path).unwrap_or(false)
-                && let Err(error) = fs::remove_file(&path)
-            {
-                tracing::debug!("{} is left: {error}", path.display());
-            }
-        }
-    }
-
-    fn is_own(&self, path: &Path) -> bool {
-        path.file_stem().is_some_and(|stem| stem == self.identity.uid.as_str())
-    }
 }
 
 impl Drop for Member {
@@ -371,22 +387,6 @@ fn is_full(error: &io::Error) -> bool {
 /// A beat; nothing if it is written at this moment, or was not yet.
 fn read(path: &Path) -> Option<Beat> {
     serde_json::from_str(fs::read_to_string(path).ok()?.trim_end()).ok()
-}
-
-fn is_forgotten(path: &Path) -> io::Result<bool> {
-    let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
-    Ok(age > FORGOTTEN && lock(&create(path)?)?)
-}
-
-fn remember(path: &Path, mount: &Mount) -> io::Result<()> {
-    let scratch = path.with_extension("new");
-    fs::write(&scratch, serde_json::to_vec(mount)?)?;
-    fs::rename(scratch, path)
-}
-
-fn remembers(path: &Path, mount: &Mount) -> bool {
-    let known = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Mount>(&text).ok());
-    known.is_some_and(|known| known.is_like(mount))
 }
 
 #[cfg(test)]

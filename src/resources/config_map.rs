@@ -65,6 +65,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
     AgentSettings {
         schema: SETTINGS_SCHEMA,
         cluster: cluster.name.name.clone(),
+        cluster_uid: Some(cluster.uid.clone()).filter(|uid| !uid.is_empty()),
         child: launch::child(
             &spec.broker.java,
             cluster.store.database().and_then(|database| database.driver_directory.as_deref()),

@@ -57,6 +57,8 @@ pub struct Group {
     unseen: bool,
     /// How the store is tried, and where each pod has it, if it is tried at all.
     tried: Option<(&'static str, Vec<PathBuf>)>,
+    /// The uid of its `BrokerCluster`.
+    uid: &'static str,
     /// Whether each pod has a store of its own under the volume's name.
     apart: bool,
 }
@@ -84,6 +86,7 @@ impl Group {
             database: None,
             unseen: false,
             tried: None,
+            uid: "uid-of-the-cluster",
             apart: false,
         }
     }
@@ -140,6 +143,11 @@ impl Group {
         let group = Self::new(name, api);
         let stores = stores(group.directory.path());
         Self { tried: Some((preflight, stores)), ..group }
+    }
+
+    /// The same group of another `BrokerCluster`.
+    pub fn of(self, uid: &'static str) -> Self {
+        Self { uid, ..self }
     }
 
     /// The directory with everything of the group.
@@ -205,7 +213,7 @@ impl Group {
         let marker = format!("{}/{name}", root.file_name().unwrap().display());
         let settings = json!({
             "schema": 1,
-            "cluster": self.name,
+            "cluster": self.name, "clusterUid": self.uid,
             "child": {
                 "program": std::env::current_exe().unwrap(),
                 "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],

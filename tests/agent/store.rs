@@ -125,3 +125,41 @@ fn a_container_that_starts_anew_needs_no_api_server_to_know_its_store() {
     api.freeze(false);
     again.wait_for(AgentState::Standby);
 }
+
+/// A `BrokerCluster` that was made anew on the same claim, while pods of the former one live on a node that is cut
+/// off from the API server: two electors would write one store.
+#[test]
+fn brokers_of_another_elector_are_not_joined_while_they_may_live() {
+    let api = FakeApi::start();
+    let former = group("former", &api);
+    let store = former.root().join("store");
+    let pods = [former.pod(0), former.pod(1)];
+    api.wait_for("a master", SOON, |api| !api.target().is_empty());
+
+    let other = FakeApi::start();
+    let made_anew = Group::tried("anew", &other, "Warn", |_| vec![store.clone(); 2]).of("another");
+    let newcomer = made_anew.pod(0);
+    let report = newcomer.wait_until("a refusal", |report| {
+        let problem = report.volume.as_ref().and_then(|volume| volume.problem.as_ref());
+        let told = report.message.as_ref().is_some_and(|message| message.contains("elected by"));
+        told && problem.is_some_and(|problem| problem.kind == StoreProblemKind::ElectedOtherwise)
+    });
+    assert_eq!((report.state, report.child), (AgentState::Preflight, None));
+    let said = newcomer.why_not_ready();
+    for words in ["shop/former", "uid-of-the-cluster", "elected by file", "former-0"] {
+        assert!(said.contains(words), "{said}");
+    }
+    // Those who were there first are not in doubt.
+    let standby = if api.target() == "former-0" { &pods[1] } else { &pods[0] };
+    standby.inflict(Fault::Kill);
+    standby.wait_until("its broker again", |report| {
+        report.child.as_ref().is_some_and(|child| child.restarts == 1)
+    });
+
+    for pod in &pods {
+        pod.inflict(Fault::KillAgent);
+    }
+    let second = made_anew.pod(1);
+    other.wait_for("a master of the newcomers", 2 * SOON, |api| !api.target().is_empty());
+    drop((newcomer, second));
+}

@@ -104,6 +104,7 @@ impl Rules {
         Timing::new(&AgentSettings {
             schema: 1,
             cluster: word(),
+            cluster_uid: None,
             child: ChildSettings { program: word(), arguments: Vec::new(), signs: None },
             lock,
             greeting: GreetingSettings::OpenWire { port: 1 },
