@@ -12,8 +12,8 @@ use tandem::{
     broker::{
         report::{
             AgentState, ChildExit, ChildReport, DatabaseNote, DatabaseProblem, DatabaseReport,
-            Evidence, ExitReason, GreetingView, LockReport, LockView, MotionView, NoteKind,
-            PeerReport, ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind,
+            Evidence, ExitReason, FoundStore, GreetingView, LockReport, LockView, MotionView,
+            NoteKind, PeerReport, ProblemKind, PromotionReport, Report, StoreNote, StoreNoteKind,
             StoreProblem, StoreProblemKind, TrialReport, VolumeReport,
         },
         settings::{AgentSettings, SETTINGS_SCHEMA},
@@ -237,6 +237,7 @@ fn full() -> Report {
                 locked: Some(true),
             }],
         }),
+        store: Some(FoundStore { identity: None, used: true }),
     }
 }
 

@@ -152,7 +152,12 @@ fn arguments(args: &ProbeArgs) -> Vec<OsString> {
         ("--store", &args.store),
     ];
     let paths = paths.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
-    let names = [("--pod", &args.pod), ("--uid", &args.uid), ("--node", &args.node)];
+    let names = [
+        ("--pod", &args.pod),
+        ("--uid", &args.uid),
+        ("--node", &args.node),
+        ("--elector", &args.elector),
+    ];
     let names = names.map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
     paths.into_iter().chain(names).flatten().flatten().collect()
 }

@@ -50,6 +50,7 @@ mod serve;
 mod signs;
 mod sources;
 mod start;
+mod store_gate;
 mod timers;
 pub mod timing;
 mod view;

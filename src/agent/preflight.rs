@@ -7,10 +7,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::api::ApiServer;
 use crate::agent::peers::{self, Presence};
+use crate::agent::store_gate::StoreGate;
 use crate::agent::volume_watch::Volume;
 use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblemKind};
 use crate::broker::settings::{Preflight, VolumeSettings};
 use crate::core::promotion::Author;
+use crate::core::store_identity::{Judgement, Unclear};
+use crate::lock::elector::Standing;
 use crate::lock::members::Beaten;
 use crate::lock::nfs_lease;
 
@@ -76,6 +79,12 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
     if beaten.full {
         return Gate::Refused(full());
     }
+    if let Some(problem) = elected_otherwise(settings, beaten) {
+        return Gate::Refused(problem);
+    }
+    if beaten.standing == Some(Standing::Unsettled) {
+        return Gate::Wait("the volume's elector is not settled yet".to_owned());
+    }
     let warn = settings.preflight == Preflight::Warn;
     match objection(settings, beaten, facts) {
         Some(_) if warn => return Gate::Open,
@@ -110,6 +119,20 @@ pub fn gate(settings: &VolumeSettings, facts: &Facts<'_>) -> Gate {
         ));
     }
     Gate::Open
+}
+
+/// Another elector's brokers may write the store. `Warn` does not override that.
+pub fn elected_otherwise(settings: &VolumeSettings, beaten: &Beaten) -> Option<StoreProblem> {
+    let Some(Standing::Elsewhere { elector, pods }) = &beaten.standing else { return None };
+    let message = format!(
+        "the volume is in use by {}: its pods {} may live, and brokers of two electors destroy the store. Delete \
+         that BrokerCluster and wait until its pods are gone. If the node of such a pod is lost for good, remove \
+         its .beat file from {}",
+        elector.describe(),
+        pods.join(" and "),
+        settings.members
+    );
+    Some(StoreProblem { kind: StoreProblemKind::ElectedOtherwise, message })
 }
 
 /// Why the volume should not be used, though it works for this pod.
@@ -219,6 +242,7 @@ pub async fn wait(
     volume: Volume,
     api: ApiServer,
     author: Arc<Author>,
+    stores: StoreGate,
 ) -> bool {
     let begun = Instant::now();
     let mut asked: Option<Instant> = None;
@@ -235,14 +259,50 @@ pub async fn wait(
             }
             gate(&settings, facts)
         });
-        match gate {
-            Gate::Wait(why) => volume.waits_for(Some(why)),
-            Gate::Open | Gate::Refused(_) => {
-                volume.waits_for(None);
-                return gate == Gate::Open;
+        let pause = match gate {
+            Gate::Wait(why) => {
+                volume.waits_for(Some(why));
+                PERIOD
             }
+            Gate::Refused(_) => {
+                volume.waits_for(None);
+                return false;
+            }
+            Gate::Open => match identified(&volume, &stores, &author.cluster).await {
+                Gate::Wait(why) => {
+                    volume.waits_for(Some(why));
+                    ASK_PEERS
+                }
+                gate @ (Gate::Open | Gate::Refused(_)) => {
+                    volume.waits_for(None);
+                    return gate == Gate::Open;
+                }
+            },
+        };
+        sleep(pause).await;
+    }
+}
+
+/// Whether this is the group's store. `Warn` overrides that no more than a person's acceptance of another store
+/// would: it says how the volume behaves, not which one it is.
+async fn identified(volume: &Volume, stores: &StoreGate, cluster: &str) -> Gate {
+    let found = volume.found().unwrap_or_default();
+    let judgement = stores.judge(&found).await;
+    let refusal = match &judgement {
+        Judgement::Refuse(refusal) => Some(refusal.problem(cluster)),
+        Judgement::Go | Judgement::Adopt | Judgement::Wait(_) => None,
+    };
+    volume.note_refusal(refusal.clone());
+    match (judgement, refusal) {
+        (_, Some(problem)) => Gate::Refused(problem),
+        (Judgement::Wait(Unclear::Store), None) => Gate::Wait(format!(
+            "{}/store-id holds no identity; if that stays, remove this file",
+            volume.settings().members
+        )),
+        (Judgement::Wait(Unclear::Record), None) => {
+            Gate::Wait("the API server does not say which store the group serves from".to_owned())
         }
-        sleep(PERIOD).await;
+        (Judgement::Go | Judgement::Adopt | Judgement::Refuse(_), None) => Gate::Open,
     }
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::report::TrialReport;
+use crate::broker::report::{FoundStore, TrialReport};
 use crate::lock::mount::Mount;
 
 const SETTINGS: fn(Preflight) -> VolumeSettings = |preflight| VolumeSettings {
@@ -22,6 +22,8 @@ fn beaten() -> Beaten {
         finding: None,
         trying: None,
         passed_before: false,
+        store: FoundStore::default(),
+        standing: None,
         full: false,
         busy: false,
         lease: None,

@@ -41,6 +41,9 @@ pub struct ProbeArgs {
     /// The pod's node.
     #[arg(long)]
     pub node: Option<String>,
+    /// What elects the pod's brokers, as JSON.
+    #[arg(long)]
+    pub elector: Option<String>,
 }
 
 /// What the agent asks.
@@ -127,6 +130,7 @@ fn member(args: &ProbeArgs) -> anyhow::Result<Option<Member>> {
         pod: pod.clone(),
         uid: uid.clone(),
         node: node.clone(),
+        elector: args.elector.as_deref().map(serde_json::from_str).transpose()?,
     };
     let program = std::env::current_exe().context("where this binary is")?;
     Ok(Some(Member::new(identity, program)))

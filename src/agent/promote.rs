@@ -16,6 +16,7 @@ use crate::agent::api::{ApiError, ApiServer};
 use crate::agent::event::{Event, Events};
 use crate::agent::helper::Helper;
 use crate::agent::peers;
+use crate::agent::store_gate::StoreGate;
 use crate::broker::report::DatabaseProblem;
 use crate::clock;
 use crate::core::promotion::{self, Author, Claim, Next};
@@ -123,6 +124,8 @@ pub struct Promoter {
     pub author: Arc<Author>,
     /// Keeps the epoch floor.
     pub floor: Floor,
+    /// Which store the broker was started on.
+    pub stores: StoreGate,
     /// What is known of epochs.
     pub epochs: Epochs,
 }
@@ -200,6 +203,7 @@ impl Promoter {
             floor: self.epochs.seen(),
             tried: self.epochs.tried(),
             takeover_millis: u64::try_from(promotion.lock_taken.elapsed().as_millis())?,
+            store: self.stores.opened(),
             now: clock::now(),
         };
         let (next, epoch) = match promotion::next(&record, &self.author, &claim)? {

@@ -171,6 +171,7 @@ fn author(ordinal: u8) -> Author {
 
 fn promoter(api: &FakeApi, ordinal: u8) -> Promoter {
     Promoter {
+        stores: StoreGate::unopened(api.server(), "orders"),
         api: api.server(),
         author: Arc::new(author(ordinal)),
         floor: Floor::File(Helper::absent()),

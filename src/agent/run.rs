@@ -25,6 +25,7 @@ use crate::agent::promote::{Epochs, Promoter};
 use crate::agent::proof::Fence;
 use crate::agent::reap::{Kept, reap_orphans};
 use crate::agent::sources::Sources;
+use crate::agent::store_gate::StoreGate;
 use crate::agent::timers::Timers;
 use crate::agent::timing::Timing;
 use crate::agent::view::{Source, View};
@@ -153,8 +154,10 @@ impl Agent {
             cluster: settings.cluster.clone(),
             ports: settings.ports.clone(),
         };
+        let api = ApiServer::new(connect_from_env().await, &pod.namespace);
         let promoter = Promoter {
-            api: ApiServer::new(connect_from_env().await, &pod.namespace),
+            stores: StoreGate::new(api.clone(), &settings),
+            api,
             author: Arc::new(author),
             floor: sources.floor,
             epochs: Epochs::default(),

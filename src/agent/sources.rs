@@ -16,10 +16,12 @@ use crate::agent::reap::Kept;
 use crate::agent::timing::Timing;
 use crate::agent::volume_watch::Volume;
 use crate::broker::settings::{
-    AgentSettings, DatabaseAccess, DatabaseTls, LeaseSettings, LockSettings, VolumeSettings,
+    AgentSettings, DatabaseAccess, DatabaseServer, DatabaseTls, LeaseSettings, LockSettings,
+    VolumeSettings,
 };
 use crate::core::promotion::Pod;
 use crate::database::Database;
+use crate::lock::elector::Elector;
 
 /// Everything that depends on the kind of the lock.
 pub(super) struct Sources {
@@ -120,7 +122,26 @@ fn watched(volume: VolumeSettings, settings: &AgentSettings, pod: &Pod, kept: &K
         pod: Some(pod.name.clone()),
         uid: Some(pod.uid.clone()),
         node: Some(pod.node.clone()),
+        elector: elector(settings, pod).and_then(|elector| serde_json::to_string(&elector).ok()),
     };
     let fence_after = Timing::new(settings).of(Deadline::Proof);
     Volume::new(Helper::start(args, kept.clone()), volume, fence_after)
+}
+
+/// What elects this pod's brokers, if the operator says of which cluster it is.
+fn elector(settings: &AgentSettings, pod: &Pod) -> Option<Elector> {
+    let by = match &settings.lock {
+        LockSettings::File { .. } => "file".to_owned(),
+        LockSettings::Lease(LeaseSettings { server, table_prefix, .. }) => {
+            let DatabaseServer { kind, host, port, name, .. } = server;
+            format!("lease:{kind:?}/{host}:{port}/{name}/{table_prefix}")
+        }
+        LockSettings::Unseen { access, .. } => format!("lease:{}", access.driver_class),
+    };
+    Some(Elector {
+        by,
+        namespace: pod.namespace.clone(),
+        cluster: settings.cluster.clone(),
+        uid: settings.cluster_uid.clone()?,
+    })
 }

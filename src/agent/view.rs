@@ -183,6 +183,7 @@ impl View {
             message: (!problems.is_empty()).then(|| problems.join("; ")),
             database,
             volume: self.volume.as_ref().map(Volume::report),
+            store: self.volume.as_ref().and_then(Volume::found),
         }
     }
 }

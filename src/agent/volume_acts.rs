@@ -24,14 +24,16 @@ impl Agent {
         };
         let generation = self.generation();
         let (api, author) = (self.promoter.api.clone(), Arc::clone(&self.promoter.author));
+        let stores = self.promoter.stores.clone();
         self.tell_later(async move {
             let settings = volume.settings().clone();
-            let opened = preflight::wait(settings, volume, api, author).await;
+            let opened = preflight::wait(settings, volume, api, author, stores).await;
             Event::Volume { generation, opened }
         });
     }
 
     pub(super) fn on_volume(&mut self, opened: bool) {
+        self.tell_of_volume();
         match (opened, &self.access) {
             (true, Some(_)) => self.prepare_database(),
             (true, None) => self.feed(Input::Prepared(PreparationView::Ready)),
@@ -39,9 +41,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_beat(&mut self, news: BeatNews) {
+    fn tell_of_volume(&self) {
         let problem = self.volume.as_ref().and_then(Volume::problem);
         self.view.problem(Source::Volume, problem.map(|problem| problem.message));
+    }
+
+    pub(super) fn on_beat(&mut self, news: BeatNews) {
+        self.tell_of_volume();
         match news {
             BeatNews::Confirmed(started) => {
                 self.beaten = started;

@@ -9,7 +9,7 @@ use crate::agent::event::{BeatNews, Event, Events};
 use crate::agent::helper::Helper;
 use crate::agent::peers::Presence;
 use crate::agent::preflight::{self, Facts, HANGS};
-use crate::broker::report::{StoreProblem, VolumeReport};
+use crate::broker::report::{FoundStore, StoreProblem, VolumeReport};
 use crate::broker::settings::VolumeSettings;
 use crate::lock::members::{BeatFailure, Beaten};
 use crate::lock::mount::Mount;
@@ -48,6 +48,8 @@ struct State {
     waits_for: Option<String>,
     /// A broker was started on it.
     used: bool,
+    /// Why no broker was started on this store when it was last judged.
+    refusal: Option<StoreProblem>,
 }
 
 impl Volume {
@@ -64,6 +66,7 @@ impl Volume {
             unseen: None,
             waits_for: None,
             used: false,
+            refusal: None,
         };
         let period = (fence_after / 4).clamp(BUSY, IDLE);
         Self { helper, settings, period, fence_after, state: Arc::new(Mutex::new(state)) }
@@ -172,13 +175,25 @@ impl Volume {
         self.state().waits_for = what;
     }
 
+    /// Why no broker may be started on this store, if that is so.
+    pub fn note_refusal(&self, problem: Option<StoreProblem>) {
+        self.state().refusal = problem;
+    }
+
+    /// The store, as the last beat found it.
+    pub fn found(&self) -> Option<FoundStore> {
+        self.state().beaten.as_ref().map(|beaten| beaten.store.clone())
+    }
+
     /// Why no broker can or should be started.
     pub fn problem(&self) -> Option<StoreProblem> {
         let state = self.state();
         let none = preflight::hangs();
         let facts = state.facts(&none, self.fence_after);
+        let elsewhere = || preflight::elected_otherwise(&self.settings, state.beaten.as_deref()?);
         let objection = || preflight::objection(&self.settings, state.beaten.as_deref()?, &facts);
-        state.problem.clone().or_else(objection)
+        let refusal = || state.refusal.clone();
+        state.problem.clone().or_else(elsewhere).or_else(refusal).or_else(objection)
     }
 
     /// For the agent's report.

@@ -166,6 +166,12 @@ pub enum Reason {
     WritesNotSeen,
     /// Pods have different directories or volumes under the same path.
     DifferentStores,
+    /// The store that the group served from is not there, or has lost its messages.
+    StoreMissing,
+    /// Another store is in the place of the one that the group served from.
+    StoreReplaced,
+    /// Brokers of another cluster, or elected by other means, may run on the volume.
+    ElectedOtherwise,
     /// The broker's user may not write to the volume.
     NotWritable,
     /// No room is left on the volume.
@@ -220,7 +226,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 21] = [
+    pub const STORAGE_PROBLEMS: [Self; 24] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -238,6 +244,9 @@ impl Reason {
         Self::LocksUnsupported,
         Self::WritesNotSeen,
         Self::DifferentStores,
+        Self::StoreMissing,
+        Self::StoreReplaced,
+        Self::ElectedOtherwise,
         Self::NotWritable,
         Self::StorageFull,
         Self::StorageHangs,

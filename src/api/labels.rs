@@ -61,5 +61,13 @@ pub const DISPUTED: &str = "tandem-operator.io/disputed";
 pub const RESTART: &str = "tandem-operator.io/restart";
 /// Record: the pods whose brokers are kept down, as a JSON list of names. Written by the operator only.
 pub const FENCED: &str = "tandem-operator.io/fenced";
+/// Record: the identity of the store that the group serves from. Written by promotions: when there is none, or
+/// when it is the one that a person accepted.
+pub const STORE: &str = "tandem-operator.io/store";
+/// Record: the identity of the store that a person accepted in the place of [`STORE`]. Written by the operator only.
+pub const ACCEPTED_STORE: &str = "tandem-operator.io/accepted-store";
+/// On a `BrokerCluster`, by people: the identity of a store from which the group is to serve from now on, though it
+/// is not the one that it served from.
+pub const ACCEPT_STORE: &str = "tandem-operator.io/accept-store";
 /// Finalizer of a `BrokerCluster` whose claim is to be deleted with it.
 pub const CLAIM_FINALIZER: &str = "tandem-operator.io/claim";

@@ -7,4 +7,5 @@ pub mod report;
 pub mod settings;
 pub mod signs;
 pub mod store;
+mod store_id;
 mod store_report;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use super::store_id::StoreId;
 pub use super::store_report::{
-    DatabaseNote, DatabaseProblem, DatabaseReport, NoteKind, PeerReport, ProblemKind, StoreNote,
-    StoreNoteKind, StoreProblem, StoreProblemKind, TrialReport, VolumeReport,
+    DatabaseNote, DatabaseProblem, DatabaseReport, FoundStore, NoteKind, PeerReport, ProblemKind,
+    StoreNote, StoreNoteKind, StoreProblem, StoreProblemKind, TrialReport, VolumeReport,
 };
 
 /// The path that serves a [`Report`].
@@ -51,6 +52,9 @@ pub struct Report {
     /// The volume with the store, if there is one.
     #[serde(default)]
     pub volume: Option<VolumeReport>,
+    /// Which store the pod has found; nothing before it was looked at.
+    #[serde(default)]
+    pub store: Option<FoundStore>,
 }
 
 impl Report {

@@ -20,6 +20,9 @@ pub struct AgentSettings {
     pub schema: u32,
     /// The `BrokerCluster`'s name; also the name of the promotion record.
     pub cluster: String,
+    /// The `BrokerCluster`'s uid: one that was made anew is another cluster.
+    #[serde(default)]
+    pub cluster_uid: Option<String>,
     /// The broker process.
     pub child: ChildSettings,
     /// Where the store's lock is.
@@ -37,6 +40,10 @@ pub struct AgentSettings {
     pub epoch_floor: Option<String>,
     /// The volume with the store, if it is on one.
     pub volume: Option<VolumeSettings>,
+    /// A file of the pod's own, in a directory that outlives its containers, in which the agent keeps the identity
+    /// of the store that its brokers were started on.
+    #[serde(default)]
+    pub store_note: Option<String>,
     /// Where credentials come from and go to.
     pub credentials: CredentialSettings,
 }

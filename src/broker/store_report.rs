@@ -2,6 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::store_id::StoreId;
+
+/// The store as one agent finds it, on a volume or in a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundStore {
+    /// Its identity; nothing while that is being written or cannot be read.
+    pub identity: Option<StoreId>,
+    /// Whether a broker has written there: it holds a journal or an index, or tables with rows.
+    pub used: bool,
+}
+
 /// A volume as one agent sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -69,6 +81,12 @@ pub enum StoreProblemKind {
     WritesNotSeen,
     /// Pods have different directories or volumes under the same path.
     DifferentStores,
+    /// The group's store is not there: an empty one is, or its messages are gone.
+    StoreMissing,
+    /// Another store, with a broker's files, is in the place of the group's.
+    StoreReplaced,
+    /// Brokers of another cluster, or elected by other means, may run on it.
+    ElectedOtherwise,
     /// It cannot be written to.
     ReadOnly,
     /// The broker's user may not write.

@@ -11,6 +11,7 @@ use crate::{
         settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight},
         store::{Database, Server, Store, VolumeLock},
     },
+    core::places::{Place, place},
     secret,
 };
 
@@ -101,7 +102,7 @@ fn database(spec: &DatabaseAccess, field: &str) -> Result<Database, Vec<Problem>
         Server::Other { url: url.to_owned() }
     };
     if let Some(path) =
-        spec.driver.path.as_deref().filter(|path| spec.driver.image.is_none() && taken(path))
+        spec.driver.path.as_deref().filter(|path| spec.driver.image.is_none() && is_ours(path))
     {
         problem(
             "driver.path",
@@ -126,11 +127,8 @@ fn database(spec: &DatabaseAccess, field: &str) -> Result<Database, Vec<Problem>
     if problems.is_empty() { Ok(valid) } else { Err(problems) }
 }
 
-fn taken(path: &str) -> bool {
-    let path = path.trim_end_matches('/');
-    [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, paths::DRIVERS, "/opt/tandem"]
-        .iter()
-        .any(|ours| path == *ours || path.starts_with(&format!("{ours}/")))
+fn is_ours(path: &str) -> bool {
+    matches!(place(path, true), Some(Place::Within(_)))
 }
 
 fn server(spec: &DatabaseAccess, kind: DatabaseKind) -> DatabaseServer {

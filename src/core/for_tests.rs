@@ -63,6 +63,7 @@ pub fn report(
         message: None,
         database: None,
         volume: None,
+        store: None,
     }
 }
 

@@ -35,6 +35,7 @@ pub(in crate::core) fn pod(name: &str, database: Option<DatabaseReport>) -> PodV
         message: None,
         database,
         volume: None,
+        store: None,
     };
     PodView {
         name: name.into(),

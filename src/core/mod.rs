@@ -1,5 +1,6 @@
 //! The decisions, as pure and synchronous functions of (spec, observation, now).
 
+pub mod acceptance;
 mod changes;
 mod children;
 pub mod claim;
@@ -14,6 +15,7 @@ pub mod lock;
 mod lock_verdict;
 pub mod lost;
 pub mod observed;
+mod places;
 pub mod plan;
 pub mod pods;
 pub mod privileges;
@@ -26,6 +28,7 @@ pub mod size;
 pub mod sizing;
 pub mod split_brain;
 pub mod status;
+pub mod store_identity;
 pub mod switchover;
 pub mod template;
 pub mod validate;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    acceptance::acceptance,
     changes::{changed, pinned},
     children::{foreign, prune, record_manifests},
     claim::{self, Sizing},
@@ -21,7 +22,10 @@ use super::{
     validate::ValidCluster,
     windows::Window,
 };
-use crate::resources::{self, Kind, Manifest, Settings};
+use crate::{
+    broker::report::StoreId,
+    resources::{self, Kind, Manifest, Settings},
+};
 
 /// How long the record may disagree with the proven master before the operator repairs it: its
 /// agent, which is nearer, goes first.
@@ -100,6 +104,13 @@ pub enum RecordStep {
         /// The pods.
         pods: Vec<String>,
     },
+    /// Say which store a person accepted, or that none is, if nobody was promoted since this epoch.
+    Accept {
+        /// The epoch.
+        epoch: u64,
+        /// The store.
+        store: Option<StoreId>,
+    },
     /// Point it at this proven master; carried out on the order read, prove, write.
     Repoint {
         /// The pod.
@@ -162,6 +173,7 @@ pub fn plan(
             roles(observed, &findings.group)
         },
         record: correction(observed, &findings, &shape, now)
+            .or_else(|| accepted(cluster, observed).filter(|_| !disputed && !findings.hands_off))
             .or_else(|| requested(switchover, &findings).filter(|_| !disputed)),
         step: lost
             .or_else(|| findings.rollout.victim())
@@ -202,6 +214,13 @@ fn hold(observed: &Observed, size: &Size) -> Option<RecordStep> {
     let record = observed.record.as_ref()?;
     (record.held != size.held)
         .then(|| RecordStep::Hold { epoch: record.epoch, pods: size.held.clone() })
+}
+
+/// The store that a person accepts, if the record says otherwise.
+fn accepted(cluster: &ValidCluster, observed: &Observed) -> Option<RecordStep> {
+    let record = observed.record.as_ref()?;
+    let store = acceptance(cluster, observed).on_record();
+    (record.accepted_store != store).then_some(RecordStep::Accept { epoch: record.epoch, store })
 }
 
 fn until_a_window_opens(window: Window, now: Timestamp) -> Duration {

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{split_brain::Mark, switchover::StepDown};
 use crate::api::labels;
+use crate::broker::report::StoreId;
 use crate::broker::settings::RecordPort;
 
 /// A higher epoch is nobody's count of promotions: it was written by mistake or in malice.
@@ -31,6 +32,14 @@ pub enum RecordError {
     /// The pod has no address of the record's family.
     #[error("the record is for {0} addresses, and the pod has none")]
     NoAddress(String),
+    /// The broker runs on another store than the one that the group serves from, and nobody accepted it.
+    #[error("the group serves from store {recorded}, and this broker runs on store {found}")]
+    OtherStore {
+        /// The store on record.
+        recorded: StoreId,
+        /// The broker's.
+        found: StoreId,
+    },
 }
 
 /// A broker's pod, as it stands in the record.
@@ -60,7 +69,7 @@ pub struct Author {
 }
 
 /// What a promotion is based on, besides the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The highest epoch seen anywhere: other versions of the record, the floor beside the store.
     pub floor: u64,
@@ -68,6 +77,8 @@ pub struct Claim {
     pub tried: Option<u64>,
     /// From the lock taken to now, in milliseconds.
     pub takeover_millis: u64,
+    /// The store that the broker was started on; nothing if that is not known.
+    pub store: Option<StoreId>,
     /// Now.
     pub now: Timestamp,
 }
@@ -136,6 +147,7 @@ pub fn next(record: &Value, author: &Author, claim: &Claim) -> Result<Next, Reco
     if is_ours(record, author, claim.tried) {
         return Ok(Next::Ours { epoch: claim.tried.unwrap_or_default() });
     }
+    let store = store_to_record(record, claim.store.as_ref())?;
     let known = [epoch(record).unwrap_or_default(), claim.floor, claim.tried.unwrap_or_default()];
     let epoch = known.into_iter().max().unwrap_or_default() + 1;
 
@@ -156,9 +168,29 @@ pub fn next(record: &Value, author: &Author, claim: &Claim) -> Result<Next, Reco
     if let Some(name) = before.filter(|_| moved) {
         note(labels::PREVIOUS_MASTER, name);
     }
+    if let Some(store) = store {
+        note(labels::STORE, store.to_string());
+    }
     notes.remove(labels::DISPUTED);
     set_endpoints(&mut record, author, address)?;
     Ok(Next::Write { record, epoch })
+}
+
+/// The store that a promotion puts on record, if the record does not name it yet. A broker on a store that is
+/// neither on record nor accepted is not promoted: clients are not led to other messages.
+fn store_to_record(
+    record: &Value,
+    found: Option<&StoreId>,
+) -> Result<Option<StoreId>, RecordError> {
+    let read = |key| annotation(record, key).map(String::as_str).and_then(StoreId::read);
+    let Some(found) = found else { return Ok(None) };
+    match read(labels::STORE) {
+        Some(recorded) if recorded == *found => Ok(None),
+        Some(recorded) if read(labels::ACCEPTED_STORE).as_ref() != Some(found) => {
+            Err(RecordError::OtherStore { recorded, found: found.clone() })
+        }
+        Some(_) | None => Ok(Some(found.clone())),
+    }
 }
 
 /// The second family's slice, following the record as just written.
@@ -230,6 +262,18 @@ pub fn holding(record: &Value, pods: &[String]) -> Result<Value, RecordError> {
         notes.remove(labels::FENCED);
     } else {
         notes.insert(labels::FENCED.to_owned(), json!(pods).to_string().into());
+    }
+    Ok(record)
+}
+
+/// The record with the store that a person accepted; it leads clients where it did.
+pub fn accepting(record: &Value, store: Option<&StoreId>) -> Result<Value, RecordError> {
+    version(record)?;
+    let mut record = record.clone();
+    let notes = annotations(&mut record)?;
+    match store {
+        Some(store) => drop(notes.insert(labels::ACCEPTED_STORE.to_owned(), store.as_str().into())),
+        None => drop(notes.remove(labels::ACCEPTED_STORE)),
     }
     Ok(record)
 }

@@ -18,7 +18,7 @@ pub(crate) fn author(ordinal: u8) -> Author {
 
 fn claim(tried: Option<u64>, floor: u64) -> Claim {
     let now = "2026-01-02T03:04:05.678901Z".parse().unwrap();
-    Claim { floor, tried, takeover_millis: 321, now }
+    Claim { floor, tried, takeover_millis: 321, store: None, now }
 }
 
 /// The record as the operator applies it.
@@ -91,6 +91,39 @@ fn a_promotion_carries_requests_and_fences_over_and_a_record_made_anew_has_none(
         assert_eq!(record["metadata"]["annotations"][key], asked[key], "{key}");
         assert_eq!(annotation(&shell(&author(1)), key), None);
     }
+}
+
+/// The claim of a broker on this store.
+fn on(store: u8) -> Claim {
+    Claim { store: Some(StoreId::of_random(store.into())), ..claim(None, 0) }
+}
+
+#[test]
+fn the_first_promotion_puts_the_store_on_record_and_later_ones_keep_it() {
+    let (first, _) = written(&fresh(), &author(0), &on(1));
+    let store = on(1).store.unwrap().to_string();
+    assert_eq!(note(&first, labels::STORE), store);
+    // Also one of an agent that does not know its store: of an earlier version, for one.
+    for claim in [on(1), claim(None, 0)] {
+        let (second, _) = written(&first, &author(1), &claim);
+        assert_eq!(note(&second, labels::STORE), store);
+    }
+    let emptied = emptied(&first, &author(0)).unwrap().unwrap();
+    assert_eq!(note(&emptied, labels::STORE), store);
+    assert_eq!(annotation(&shell(&author(0)), labels::STORE), None);
+}
+
+#[test]
+fn nobody_is_promoted_on_another_store_unless_a_person_accepted_it() {
+    let (mut record, _) = written(&fresh(), &author(0), &on(1));
+    let (recorded, found) = (on(1).store.unwrap(), on(2).store.unwrap());
+    let refused = Err(RecordError::OtherStore { recorded, found: found.clone() });
+    assert_eq!(next(&record, &author(1), &on(2)), refused);
+    record["metadata"]["annotations"][labels::ACCEPTED_STORE] = json!(on(3).store);
+    assert_eq!(next(&record, &author(1), &on(2)), refused);
+    record["metadata"]["annotations"][labels::ACCEPTED_STORE] = json!(found);
+    let (record, _) = written(&record, &author(1), &on(2));
+    assert_eq!(note(&record, labels::STORE), found.as_str());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{split_brain::Mark, switchover::StepDown};
-use crate::api::labels;
+use crate::{api::labels, broker::report::StoreId};
 
 /// The promotion record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,10 @@ pub struct RecordView {
     pub step_down: Option<StepDown>,
     /// Pods whose brokers are kept down.
     pub held: Vec<String>,
+    /// The store that the group serves from.
+    pub store: Option<StoreId>,
+    /// The store that a person accepted in its place.
+    pub accepted_store: Option<StoreId>,
     /// Where traffic goes; nowhere when withdrawn.
     pub target: Option<Target>,
     /// How many endpoints there are: more than one is never Tandem's doing.
@@ -72,6 +76,8 @@ impl RecordView {
             held: annotation(labels::FENCED)
                 .and_then(|text| serde_json::from_str(text).ok())
                 .unwrap_or_default(),
+            store: annotation(labels::STORE).and_then(StoreId::read),
+            accepted_store: annotation(labels::ACCEPTED_STORE).and_then(StoreId::read),
             target: endpoints.and_then(|list| list.first()).map(|endpoint| Target {
                 pod: text(endpoint, "/targetRef/name"),
                 uid: text(endpoint, "/targetRef/uid"),

@@ -160,6 +160,7 @@ fn pod(number: u8, view: LockView, instance: Option<&str>) -> PodView {
         message: None,
         database: None,
         volume: None,
+        store: None,
     };
     PodView {
         name: report.pod.clone(),

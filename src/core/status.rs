@@ -82,6 +82,11 @@ pub fn status(
             previous.and_then(|status| status.last_switchover.as_ref()),
         ),
         lock: Some(lock_status(cluster, observed, findings)),
+        store_identity: observed
+            .record
+            .as_ref()
+            .and_then(|record| record.store.as_ref())
+            .map(ToString::to_string),
         conditions: conditions::merge(old, &verdicts, cluster.generation, now),
     }
 }

@@ -18,13 +18,14 @@ use crate::{
     broker::{
         classic::{
             fragment::{self, Fragment},
-            launch, log, paths,
+            launch, log,
         },
         environment,
         store::Store,
     },
     core::{
         database,
+        places::{Place, place},
         sizing::{self, Sizes},
         windows,
     },
@@ -64,6 +65,8 @@ pub struct ValidCluster {
     pub revision: String,
     /// What people ask for by the annotation [`labels::SWITCHOVER`].
     pub switchover: Option<String>,
+    /// The store that people accept by the annotation [`labels::ACCEPT_STORE`].
+    pub accept_store: Option<String>,
 }
 
 /// Kubernetes bounds all annotations together at 256 KiB; this one goes on the record.
@@ -191,6 +194,7 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
         image: spec.broker.image.clone().unwrap_or_else(|| classic_image(&spec.broker.version)),
         revision: revision(spec, request(cluster, labels::RESTART).as_deref()),
         switchover: request(cluster, labels::SWITCHOVER),
+        accept_store: request(cluster, labels::ACCEPT_STORE),
         spec: spec.clone(),
     })
 }
@@ -225,19 +229,13 @@ fn pod_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
                 format!("{} is not one of pod.volumes; add it there", mount.name),
             ));
         }
-        let ours =
-            [paths::CONFIG, "/etc/tandem-auth", paths::LOGIN, paths::STORE, "/tmp", "/opt/tandem"];
-        let drivers = has_database.then_some(paths::DRIVERS);
-        if let Some(path) = ours
-            .iter()
-            .chain(&drivers)
-            .find(|path| mount.mount_path.trim_end_matches('/') == **path)
-        {
-            problems.push((
-                "pod.volumeMounts",
-                format!("{path} is mounted by Tandem; use another mountPath"),
-            ));
-        }
+        let path = &mount.mount_path;
+        let problem = match place(path, has_database) {
+            Some(Place::Within(ours)) => format!("{path} is within {ours}, which Tandem mounts"),
+            Some(Place::Around(ours)) => format!("{path} is around {ours}, which Tandem mounts"),
+            None => continue,
+        };
+        problems.push(("pod.volumeMounts", format!("{problem}; use another mountPath")));
     }
     if let Some(resources) = &spec.pod.resources {
         for (name, limit) in &resources.limits {
@@ -331,6 +329,22 @@ mod tests {
                 "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/}]}",
                 "spec.pod.volumeMounts",
                 "another mountPath",
+            ),
+            // An own lock file for each broker, with a volume of its own.
+            (
+                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/kahadb}]}",
+                "spec.pod.volumeMounts",
+                "/store/kahadb is within /store",
+            ),
+            (
+                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /etc/tandem/activemq.xml, subPath: y}]}",
+                "spec.pod.volumeMounts",
+                "within /etc/tandem",
+            ),
+            (
+                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /opt}]}",
+                "spec.pod.volumeMounts",
+                "/opt is around /opt/tandem",
             ),
             (
                 "pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m, memory: 1Gi}}}",

@@ -60,6 +60,8 @@ const PAUSED: &str = "spec.paused is true: the operator changes nothing; failove
 /// What a group says that is told to have no broker.
 const HIBERNATED: &str = "spec.hibernated is true: no broker runs, and the store is kept. Set it to false to wake the group";
 
+const MADE_ANEW: &str = ". It is made anew then, empty, and no broker is started on an empty one: see docs/guides/operations.md, \"A store that is missing\"";
+
 fn ready(elected: &Verdict, converged: &Verdict) -> Verdict {
     match (elected.truth, converged.truth) {
         (Truth::True, Truth::True) => Verdict::new(
@@ -323,7 +325,7 @@ fn claim(cluster: &ValidCluster, observed: &Observed) -> Option<Verdict> {
             Reason::ClaimPending,
             format!(
                 "PersistentVolumeClaim {name} is being deleted: it goes when no pod uses it any more, and the messages with it; until then no new pod can start{}",
-                if made { ". It is made anew then" } else { "" }
+                if made { MADE_ANEW } else { "" }
             ),
         ),
         ClaimView::Found { phase, .. } if phase == "Lost" => verdict(

@@ -2,6 +2,7 @@
 //! report.
 
 use super::{
+    acceptance::remark,
     lock_verdict::{in_words, told},
     observed::{Observed, PodView},
     validate::ValidCluster,
@@ -42,6 +43,13 @@ pub(super) fn storage_lock(cluster: &ValidCluster, observed: &Observed) -> Optio
         of.map(|problem| (problem_reason(problem.kind), &*problem.message)).collect()
     });
     if let Some((reason, _)) = problems.first() {
+        // Which store it is, is no matter of how the volume behaves.
+        if matches!(reason, Reason::StoreMissing | Reason::StoreReplaced | Reason::ElectedOtherwise)
+        {
+            let ignored = remark(cluster, observed).map(|why| format!("; {why}"));
+            let message = format!("{}{}", in_words(&problems), ignored.unwrap_or_default());
+            return verdict(Truth::False, *reason, message);
+        }
         let all_the_same = match preflight {
             Preflight::Required => "",
             Preflight::Warn => {
@@ -142,6 +150,9 @@ fn problem_reason(kind: StoreProblemKind) -> Reason {
         StoreProblemKind::LocksUnsupported => Reason::LocksUnsupported,
         StoreProblemKind::WritesNotSeen => Reason::WritesNotSeen,
         StoreProblemKind::DifferentStores => Reason::DifferentStores,
+        StoreProblemKind::StoreMissing => Reason::StoreMissing,
+        StoreProblemKind::StoreReplaced => Reason::StoreReplaced,
+        StoreProblemKind::ElectedOtherwise => Reason::ElectedOtherwise,
         StoreProblemKind::ReadOnly => Reason::ReadOnly,
         StoreProblemKind::NotWritable => Reason::NotWritable,
         StoreProblemKind::Full => Reason::StorageFull,

@@ -5,6 +5,8 @@
 //! <uid>.scratch   locked by a process of its own while another pod tries the volume's locks
 //! <uid>.mark      a file whose time is changed meanwhile
 //! passed          the mount that pods have tried and found good
+//! store-id        the identity of the store
+//! elects          what elects the master of its brokers
 //! ```
 //!
 //! The beat is the storage watchdog: a write and `fsync` through a descriptor with a lock succeed only
@@ -24,22 +26,26 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::broker::report::{PeerReport, StoreProblem, StoreProblemKind, TrialReport};
+use crate::broker::report::{FoundStore, PeerReport, StoreId, StoreProblem, TrialReport};
 use crate::clock;
+use crate::lock::complaint::explain;
+use crate::lock::elector::{Candidate, Elector, Other, Standing};
+use crate::lock::elects_file;
 use crate::lock::file::holder;
+use crate::lock::forgotten;
 use crate::lock::mount::Mount;
 use crate::lock::nfs_lease;
-use crate::lock::owner::{self, NotOurs};
+use crate::lock::owner;
+use crate::lock::passed;
 use crate::lock::scratch::{attempt, create, hold, lock};
+use crate::lock::store_file;
 use crate::lock::trial::{Ask, Beat, Deed, Finding, GONE_AFTER, Peers, Seen, Subject, Tester};
 use crate::lock::{foreign, fs_type};
 
 /// Every beat takes this many bytes, in place: a store that is full takes it too.
-const BEAT_BYTES: usize = 1024;
+const BEAT_BYTES: usize = 2048;
 /// A group has five pods at most. Others are not listened to.
 const MOST_PEERS: usize = 64;
-/// Files of pods that have not been heard of for so long are removed.
-const FORGOTTEN: Duration = Duration::from_hours(24);
 
 /// Who beats, where, and how.
 #[derive(Clone, Debug)]
@@ -54,6 +60,8 @@ pub struct Identity {
     pub uid: String,
     /// Its node.
     pub node: String,
+    /// What elects its brokers, if that is known.
+    pub elector: Option<Elector>,
 }
 
 /// What one beat found.
@@ -73,6 +81,10 @@ pub struct Beaten {
     pub trying: Option<String>,
     /// Whether pods tried this mount before and found it good. Asked only until this one has itself.
     pub passed_before: bool,
+    /// Which store this is.
+    pub store: FoundStore,
+    /// Whether the volume is of this pod's elector, if that is known.
+    pub standing: Option<Standing>,
     /// There is no room on the volume for what a broker writes as it starts.
     pub full: bool,
     /// Another pod waits for this one's next beat, or this one for another's.
@@ -114,6 +126,9 @@ pub struct Member {
     subject: Subject,
     holder: Option<Child>,
     remembered: bool,
+    /// The store's identity, once known. Until then the one that a store without would be given.
+    store: StoreId,
+    candidate: Option<Candidate>,
     /// The own beat's file has its length: no beat needs more room.
     written: bool,
 }
@@ -125,9 +140,11 @@ impl Member {
             pod: identity.pod.clone(),
             uid: identity.uid.clone(),
             node: identity.node.clone(),
+            elector: identity.elector.clone(),
             ..Beat::default()
         };
         Self {
+            candidate: identity.elector.clone().map(Candidate::new),
             identity,
             program,
             begun: Instant::now(),
@@ -138,6 +155,7 @@ impl Member {
             subject: Subject::default(),
             holder: None,
             remembered: false,
+            store: StoreId::of_random(rand::random()),
             written: false,
         }
     }
@@ -157,7 +175,7 @@ impl Member {
             if lost || !locked || gone {
                 self.file = None;
             }
-            BeatFailure { problem: self.explain(&error), lost }
+            BeatFailure { problem: explain(&self.identity.directory, &error), lost }
         })
     }
 
@@ -166,8 +184,9 @@ impl Member {
         if self.file.is_none() {
             fs::create_dir_all(&self.identity.directory)?;
             owner::check(&self.identity.store)?;
+            owner::one_mount(&self.identity.directory, &self.identity.store)?;
             self.file = Some(self.open_own()?);
-            self.forget_old();
+            forgotten::remove(&self.identity.directory, &self.identity.uid);
         }
         let now = self.begun.elapsed();
         self.read_peers(now)?;
@@ -197,25 +216,62 @@ impl Member {
         if let (false, Some(Ok(report)), Some(mount)) = (self.remembered, &finding, &mount)
             && !report.same_node
         {
-            mount.remember(&passed)?;
+            passed::remember(&passed, mount)?;
             self.remembered = true;
         }
+        let store = self.identify()?;
         let peers = self.peers.iter().map(|(uid, seen)| self.peer(now, uid, seen));
+        let peers: Vec<_> = peers.collect();
+        let standing = self.stand(now, &peers)?;
         // A trial of its own says more: the storage need not be asked with every beat for ever.
         let tried = matches!(finding, Some(Ok(_)));
         let passed_before =
-            !tried && mount.as_ref().is_some_and(|mount| mount.is_remembered(&passed));
+            !tried && mount.as_ref().is_some_and(|mount| passed::remembers(&passed, mount));
         Ok(Beaten {
             local: fs_type::is_local(&self.identity.directory)?,
-            peers: peers.collect(),
+            peers,
             finding,
             trying: self.tester.peer(&self.peers).map(|peer| peer.pod.clone()),
             passed_before,
             lease: mount.as_ref().and_then(|mount| nfs_lease::of(&mount.point).ok().flatten()),
             mount,
+            store,
             full: full || owner::is_full(&self.identity.directory)?,
-            busy: self.tester.is_busy() || self.subject.done.is_some(),
+            busy: self.tester.is_busy()
+                || self.subject.done.is_some()
+                || standing == Some(Standing::Unsettled),
+            standing,
         })
+    }
+
+    /// After the own beat was written: a pod of another elector that writes its name and then looks for beats sees
+    /// this one.
+    fn stand(&mut self, now: Duration, reports: &[PeerReport]) -> io::Result<Option<Standing>> {
+        let Some(candidate) = &mut self.candidate else { return Ok(None) };
+        let Identity { directory, uid, .. } = &self.identity;
+        let written = elects_file::read(directory)?;
+        let others = self.peers.values().zip(reports).map(|(seen, report)| Other {
+            pod: seen.beat.pod.clone(),
+            elector: seen.beat.elector.clone(),
+            beats: seen.lives(now),
+            locked: report.locked,
+        });
+        let others: Vec<_> = others.collect();
+        let (standing, next) = candidate.next(now, written.as_ref(), &others);
+        if let Some(next) = next {
+            elects_file::replace(directory, uid, written.as_ref(), &next)?;
+        }
+        Ok(Some(standing))
+    }
+
+    /// Should the file be removed while this pod runs, the store is given the same identity again.
+    fn identify(&mut self) -> io::Result<FoundStore> {
+        let Identity { directory, store, uid, .. } = &self.identity;
+        let identity = store_file::establish(directory, uid, &self.store)?;
+        if let Some(identity) = &identity {
+            self.store.clone_from(identity);
+        }
+        Ok(FoundStore { identity, used: store_file::is_used(store)? })
     }
 
     fn peer(&self, now: Duration, uid: &str, seen: &Seen) -> PeerReport {
@@ -319,57 +375,6 @@ impl Member {
         }
         Ok(())
     }
-
-    /// Removes files of pods that are long gone: nobody has their lock, and they are old.
-    fn forget_old(&self) {
-        let Ok(entries) = fs::read_dir(&self.identity.directory) else { return };
-        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-            let kind = path.extension().and_then(|kind| kind.to_str());
-            if !matches!(kind, Some("beat" | "scratch" | "mark")) || self.is_own(&path) {
-                continue;
-            }
-            if is_forgotten(&path).unwrap_or(false)
-                && let Err(error) = fs::remove_file(&path)
-            {
-                tracing::debug!("{} is left: {error}", path.display());
-            }
-        }
-    }
-
-    fn is_own(&self, path: &Path) -> bool {
-        path.file_stem().is_some_and(|stem| stem == self.identity.uid.as_str())
-    }
-
-    fn explain(&self, error: &io::Error) -> StoreProblem {
-        let user = nix::unistd::Uid::effective();
-        if let Some(denied) = error.get_ref().and_then(|inner| inner.downcast_ref::<NotOurs>()) {
-            let message = format!("user {user} {denied}");
-            return StoreProblem { kind: StoreProblemKind::NotWritable, message };
-        }
-        let place = self.identity.directory.display();
-        let (kind, what) = match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EROFS) => {
-                (StoreProblemKind::ReadOnly, "the volume is read-only".to_owned())
-            }
-            Some(Errno::EACCES | Errno::EPERM) => (
-                StoreProblemKind::NotWritable,
-                format!(
-                    "user {user} may not write to the volume: most ReadWriteMany volumes ignore \
-                     fsGroup; give the volume's directory to that user, or set \
-                     spec.pod.securityContext"
-                ),
-            ),
-            Some(Errno::ENOSPC | Errno::EDQUOT) => {
-                (StoreProblemKind::Full, "the volume is full: make it larger".to_owned())
-            }
-            Some(Errno::ENOLCK | Errno::ENOTSUP | Errno::ENOSYS | Errno::EINVAL) => (
-                StoreProblemKind::LocksUnsupported,
-                "the volume's file system grants no locks (fcntl)".to_owned(),
-            ),
-            _ => (StoreProblemKind::Failed, "the volume does not work".to_owned()),
-        };
-        StoreProblem { kind, message: format!("{what} ({place}: {error})") }
-    }
 }
 
 impl Drop for Member {
@@ -386,11 +391,6 @@ fn is_full(error: &io::Error) -> bool {
 fn read(path: &Path) -> Option<Beat> {
     let beat: Beat = serde_json::from_str(foreign::read(path).ok()?.trim_end()).ok()?;
     (foreign::is_name(&beat.pod) && foreign::is_name(&beat.node)).then_some(beat)
-}
-
-fn is_forgotten(path: &Path) -> io::Result<bool> {
-    let age = path.metadata()?.modified()?.elapsed().unwrap_or_default();
-    Ok(age > FORGOTTEN && lock(&create(path)?)?)
 }
 
 #[cfg(test)]

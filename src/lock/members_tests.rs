@@ -9,6 +9,7 @@ fn member(directory: &Path) -> Member {
         pod: "orders-0".to_owned(),
         uid: "own".to_owned(),
         node: "node-0".to_owned(),
+        elector: None,
     };
     Member::new(identity, directory.join("no such program"))
 }

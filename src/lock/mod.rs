@@ -7,16 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::broker::report::LockView;
 
+mod complaint;
+pub mod elector;
+mod elects_file;
 pub mod file;
 pub mod floor;
 mod foreign;
+mod forgotten;
 pub mod fs_type;
 pub mod lease;
 pub mod members;
 pub mod mount;
 pub mod nfs_lease;
 mod owner;
+mod passed;
 pub mod scratch;
+mod store_file;
 pub mod track;
 pub mod trial;
 

@@ -2,12 +2,11 @@
 //! lock. docs/decisions/0010 has the evidence.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::foreign;
 use crate::broker::report::{StoreNote, StoreNoteKind, StoreProblem, StoreProblemKind};
 use crate::lock::nfs_lease::unescaped;
 use crate::secret;
@@ -39,20 +38,6 @@ impl Mount {
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         let table = fs::read_to_string("/proc/self/mountinfo")?;
         Ok(Self::find(&table, path))
-    }
-
-    /// Writes it to a file: it was tried and found good.
-    pub(super) fn remember(&self, path: &Path) -> io::Result<()> {
-        let scratch = path.with_extension("new");
-        foreign::create_anew(&scratch)?.write_all(&serde_json::to_vec(self)?)?;
-        fs::rename(scratch, path)
-    }
-
-    /// Whether one like it was written to this file.
-    pub(super) fn is_remembered(&self, path: &Path) -> bool {
-        let text = foreign::read(path).ok();
-        let known = text.and_then(|text| serde_json::from_str::<Self>(&text).ok());
-        known.is_some_and(|known| known.is_like(self))
     }
 
     fn find(table: &str, path: &Path) -> Option<Self> {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::broker::report::{StoreProblem, StoreProblemKind, TrialReport};
+use crate::lock::elector::Elector;
 
 /// A pod whose beats have not been seen for so long is not counted on.
 pub const GONE_AFTER: Duration = Duration::from_secs(5);
@@ -39,6 +40,9 @@ pub struct Beat {
     pub uid: String,
     /// Its node.
     pub node: String,
+    /// What elects its brokers; agents of earlier versions do not say.
+    #[serde(default)]
+    pub elector: Option<Elector>,
     /// Rises with each beat.
     pub count: u64,
     /// What it wants another pod to do.

@@ -62,6 +62,12 @@ pub(super) async fn correct<R: Reports>(
             let applies = view.epoch == *epoch && view.disputed.is_none();
             applies.then(|| legible(cluster, promotion::holding(&record, pods))).flatten()
         }
+        RecordStep::Accept { epoch, store } => {
+            let view = RecordView::read(&record);
+            let applies = view.epoch == *epoch && view.disputed.is_none();
+            let accepting = || promotion::accepting(&record, store.as_ref());
+            applies.then(|| legible(cluster, accepting())).flatten()
+        }
         RecordStep::Repoint { pod, uid } => {
             let proven = proven(pods, reports, pod, uid).await?;
             proven.and_then(|view| repointed(cluster, &record, &view))
@@ -143,7 +149,8 @@ fn repointed(cluster: &ValidCluster, record: &Value, pod: &PodView) -> Option<Va
         ports: config_map::ports(cluster),
     };
     let floor = pod.report().map_or(0, |report| report.epoch);
-    let claim = Claim { floor, tried: None, takeover_millis: 0, now: clock::now() };
+    let store = pod.report().and_then(|report| report.store.as_ref()?.identity.clone());
+    let claim = Claim { floor, tried: None, takeover_millis: 0, store, now: clock::now() };
     match legible(cluster, promotion::next(record, &author, &claim))? {
         Next::Write { record, .. } => Some(record),
         Next::Ours { .. } => None,

@@ -65,6 +65,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
     AgentSettings {
         schema: SETTINGS_SCHEMA,
         cluster: cluster.name.name.clone(),
+        cluster_uid: Some(cluster.uid.clone()).filter(|uid| !uid.is_empty()),
         child: launch::child(
             &spec.broker.java,
             cluster.store.database().and_then(|database| database.driver_directory.as_deref()),
@@ -76,6 +77,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
         stop_grace_millis: stop_grace(cluster).saturating_mul(1000),
         epoch_floor: cluster.store.claim().map(|_| paths::EPOCH_FLOOR.to_owned()),
         volume: volume(cluster),
+        store_note: Some(paths::STORE_NOTE.to_owned()),
         credentials: CredentialSettings {
             admin: paths::ADMIN.to_owned(),
             users: spec.auth.users_secret.as_ref().map(|_| paths::USERS.to_owned()),

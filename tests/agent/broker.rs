@@ -23,6 +23,8 @@ pub const SIGNS: &str = "FAKE_BROKER_SIGNS";
 /// Half of the keep-alive period is the poll period.
 pub const KEEP_ALIVE: &str = "FAKE_BROKER_KEEP_ALIVE";
 
+/// Where it keeps its journal, if it does.
+pub const STORE: &str = "FAKE_BROKER_STORE";
 /// Set for a broker that logs without end.
 pub const NOISE: &str = "FAKE_BROKER_NOISE";
 
@@ -54,6 +56,10 @@ pub fn main() {
         return;
     }
     let (lock, modified) = acquire(Path::new(&path), keep_alive);
+    if let Some(store) = env::var_os(STORE) {
+        std::fs::create_dir_all(&store).unwrap();
+        File::create(Path::new(&store).join("db-1.log")).unwrap();
+    }
     if env::var_os(DEADLOCKED).is_some() {
         spawn(|| {
             loop {

@@ -26,6 +26,7 @@ mod preflight;
 #[path = "../support/server.rs"]
 mod server;
 mod split_brain;
+mod store;
 mod switchover;
 
 use std::process::Command;

@@ -57,6 +57,8 @@ pub struct Group {
     unseen: bool,
     /// How the store is tried, and where each pod has it, if it is tried at all.
     tried: Option<(&'static str, Vec<PathBuf>)>,
+    /// The uid of its `BrokerCluster`.
+    uid: &'static str,
     /// Whether each pod has a store of its own under the volume's name.
     apart: bool,
 }
@@ -84,6 +86,7 @@ impl Group {
             database: None,
             unseen: false,
             tried: None,
+            uid: "uid-of-the-cluster",
             apart: false,
         }
     }
@@ -140,6 +143,16 @@ impl Group {
         let group = Self::new(name, api);
         let stores = stores(group.directory.path());
         Self { tried: Some((preflight, stores)), ..group }
+    }
+
+    /// The same group of another `BrokerCluster`.
+    pub fn of(self, uid: &'static str) -> Self {
+        Self { uid, ..self }
+    }
+
+    /// The directory with everything of the group.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
     }
 
     fn store(&self, ordinal: u16) -> PathBuf {
@@ -222,7 +235,7 @@ impl Group {
         let marker = format!("{}/{name}", root.file_name().unwrap().display());
         let settings = json!({
             "schema": 1,
-            "cluster": self.name,
+            "cluster": self.name, "clusterUid": self.uid,
             "child": {
                 "program": std::env::current_exe().unwrap(),
                 "arguments": ["--exact", "--ignored", "--nocapture", "fake_broker", marker],
@@ -236,6 +249,7 @@ impl Group {
             "hangTimeoutMillis": if self.database.is_some() { 10 * LEASE } else { 5 * KEEP_ALIVE },
             "stopGraceMillis": 5000,
             "epochFloor": self.database.is_none().then(|| store.join("epoch")),
+            "storeNote": config.join("store-note"),
             "credentials": {"admin": secret, "users": null, "output": config},
         });
         fs::write(config.join("agent.json"), settings.to_string()).unwrap();
@@ -251,7 +265,7 @@ impl Group {
                 (broker::PORT, &greeting.to_string()),
                 (broker::KEEP_ALIVE, &KEEP_ALIVE.to_string()),
             ])
-            .env(broker::LOCK, &lock)
+            .envs([(broker::LOCK, &lock), (broker::STORE, &store.join("kahadb"))])
             .env(broker::SIGNS, config.join("signs"))
             .envs(self.database.map(|port| (lease_broker::DATABASE, port.to_string())))
             .env(lease_broker::PROPERTIES, config.join("database.properties"))

@@ -136,6 +136,20 @@ fn a_full_or_read_only_volume_is_refused() {
     }
 }
 
+/// A mount over a part of the volume: each broker would lock a file of its own.
+#[test]
+fn a_store_on_another_mount_than_the_one_that_is_tried_is_refused() {
+    let api = FakeApi::start();
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("store");
+    fs::create_dir_all(store.join("kahadb")).unwrap();
+    let _mounted = Mounted::in_memory("size=1m", &store.join("kahadb"));
+    for preflight in ["Required", "Warn"] {
+        let group = Group::tried("apart", &api, preflight, |_| vec![store.clone()]);
+        expect_refusal(&group, &[0], StoreProblemKind::DifferentStores);
+    }
+}
+
 #[test]
 fn a_volume_that_does_not_answer_is_refused_until_it_does() {
     let api = FakeApi::start();

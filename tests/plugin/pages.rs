@@ -300,6 +300,7 @@ fn report(ordinal: usize, state: AgentState, view: LockView) -> Report {
         message: None,
         database: None,
         volume: None,
+        store: None,
     }
 }
 

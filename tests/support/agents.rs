@@ -56,7 +56,9 @@ impl Group {
             visible_millis: 100,
             stale_millis: Some(0),
         };
-        VolumeReport { peers: peers.collect(), trial: Some(trial), ..VolumeReport::default() }
+        let problem = self.refusals.get(&broker.uid).cloned();
+        let peers = peers.collect();
+        VolumeReport { peers, trial: Some(trial), problem, ..VolumeReport::default() }
     }
 
     pub(super) fn report(&self, broker: &Broker) -> Option<Report> {
@@ -71,6 +73,7 @@ impl Group {
             (_, None) => LockView::Free,
         };
         let state = match broker.phase {
+            Phase::Starting if self.refusals.contains_key(&broker.uid) => AgentState::Preflight,
             Phase::Pending | Phase::Starting => AgentState::Starting,
             Phase::Waiting => AgentState::Standby,
             Phase::Promoting => AgentState::Promoting,
@@ -80,7 +83,8 @@ impl Group {
             Phase::Ending => AgentState::SteppingDown,
         };
         let greets = broker.phase == Phase::Master;
-        let runs = !matches!(broker.phase, Phase::Crashed | Phase::Held);
+        let refused = self.refusals.contains_key(&broker.uid);
+        let runs = !refused && !matches!(broker.phase, Phase::Crashed | Phase::Held);
         Some(Report {
             pod: broker.pod.clone(),
             pod_uid: broker.uid.clone(),
@@ -101,6 +105,7 @@ impl Group {
             message: None,
             database: self.database.clone(),
             volume: self.database.is_none().then(|| self.volume(broker)),
+            store: self.store.clone(),
         })
     }
 }

@@ -10,10 +10,11 @@ use std::{
 use serde_json::{Value, json};
 use tandem::{
     api::{labels, v1alpha1::amount},
-    broker::report::{DatabaseReport, LockView},
+    broker::report::{DatabaseReport, FoundStore, LockView, StoreProblem},
     core::{
         promotion::{self, Author, Claim, Next},
         record::RecordView,
+        store_identity::{Judgement, Recorded, judge},
         validate::short_hash,
     },
 };
@@ -84,6 +85,10 @@ pub struct Group {
     pub quiet: BTreeMap<String, (u64, Option<bool>)>,
     /// What every agent says of the database.
     pub database: Option<DatabaseReport>,
+    /// The store that pods find, if they look at it. A broker that was promoted there has written to it.
+    pub store: Option<FoundStore>,
+    /// Why pods start no broker, by their uid.
+    pub refusals: BTreeMap<String, StoreProblem>,
     /// Every promotion: pod name.
     pub promotions: Vec<String>,
     made: u8,
@@ -191,6 +196,7 @@ impl Group {
                 {
                     Phase::Crashed
                 }
+                Phase::Starting if self.is_refused(store, &broker) => Phase::Starting,
                 Phase::Starting | Phase::Waiting if is_held(store, &broker) => Phase::Held,
                 Phase::Held if !is_held(store, &broker) => Phase::Starting,
                 Phase::Starting => Phase::Waiting,
@@ -215,6 +221,18 @@ impl Group {
                 self.brokers.insert(broker.uid.clone(), broker);
             }
         }
+    }
+
+    /// Whether no broker is started on the store that the pod finds; its agent says why.
+    fn is_refused(&mut self, store: &Store, broker: &Broker) -> bool {
+        let record = store.get(&record_path(broker));
+        let recorded = Recorded::read(record.as_ref().map(|record| &***record));
+        let found = self.store.clone().unwrap_or_default();
+        self.refusals.remove(&broker.uid);
+        let Judgement::Refuse(refusal) = judge(&recorded, &found, None) else { return false };
+        let cluster = broker.pod.rsplit_once('-').unwrap().0;
+        self.refusals.insert(broker.uid.clone(), refusal.problem(cluster));
+        true
     }
 
     /// Whether the record asks the master's agent, which hears that somebody waits: the one that is asked
@@ -258,12 +276,16 @@ impl Group {
             ports: Vec::new(),
         };
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let claim = Claim { floor: self.epoch, tried: None, takeover_millis: 5, now };
+        let found = self.store.as_ref().and_then(|store| store.identity.clone());
+        let claim = Claim { floor: self.epoch, tried: None, takeover_millis: 5, store: found, now };
         let Ok(Next::Write { record: next, .. }) = promotion::next(&slice, &author, &claim) else {
             panic!("a promotion that changes nothing");
         };
         self.epoch = RecordView::read(&next).epoch;
         self.promotions.push(broker.pod.clone());
+        if let Some(store) = &mut self.store {
+            store.used = true;
+        }
         store.replace(&record, labels::AGENT, next).expect("the agent's write");
     }
 

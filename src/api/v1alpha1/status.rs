@@ -44,6 +44,10 @@ pub struct BrokerClusterStatus {
     /// The lock that elects the master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<LockStatus>,
+    /// The identity of the store that the group serves from. No broker is started on another store, or on an empty
+    /// one, unless the annotation `tandem-operator.io/accept-store` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_identity: Option<String>,
     /// What is so, why, and what to do about it.
     #[serde(default)]
     #[schemars(length(max = 32))]

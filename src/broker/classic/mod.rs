@@ -57,6 +57,8 @@ pub mod paths {
     pub const WARM_UP_FILE: &str = "warm-up.txt";
     /// The broker's data that need not survive it.
     pub const SCRATCH: &str = "/tmp/activemq";
+    /// The identity of the store that this pod's brokers were started on.
+    pub const STORE_NOTE: &str = "/tmp/tandem-store";
 }
 
 /// Port of the loopback listener that the agent probes.

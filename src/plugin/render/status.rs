@@ -41,6 +41,9 @@ pub fn page(cluster: &Cluster, record: &Record, now: Timestamp, style: Style) ->
     page += &standbys(cluster).render(style);
     let mut body = Table::default();
     body.row(["Lock         ".into(), lock(cluster)]);
+    if let Some(store) = cluster.text("/status/storeIdentity") {
+        body.row(["Store".into(), store.into()]);
+    }
     let (tone, line) = record::line(record, cluster);
     body.row(["Record".into(), toned(tone, line)]);
     body.row(["Update".into(), update(cluster)]);

@@ -107,7 +107,7 @@ pub fn view(record: Option<Record>, reader: u8, tried: Option<u64>) -> RecordVie
 }
 
 fn claim(floor: u64, tried: Option<u64>) -> Claim {
-    Claim { floor, tried, takeover_millis: 0, now: Timestamp::UNIX_EPOCH }
+    Claim { floor, tried, takeover_millis: 0, store: None, now: Timestamp::UNIX_EPOCH }
 }
 
 fn author(uid: u8) -> Author {

@@ -111,6 +111,7 @@ impl World {
             floor: agent.seen,
             tried: agent.tried,
             takeover_millis: 0,
+            store: None,
             now: Timestamp::UNIX_EPOCH,
         };
         match (next(&record, &author, &claim), proven) {

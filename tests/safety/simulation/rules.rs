@@ -106,6 +106,7 @@ impl Rules {
         Timing::new(&AgentSettings {
             schema: 1,
             cluster: word(),
+            cluster_uid: None,
             child: ChildSettings { program: word(), arguments: Vec::new(), signs: None },
             lock,
             greeting: GreetingSettings::OpenWire { port: 1 },
@@ -114,6 +115,7 @@ impl Rules {
             stop_grace_millis: 30_000,
             epoch_floor: None,
             volume: None,
+            store_note: None,
             credentials: CredentialSettings { admin: word(), users: None, output: word() },
         })
     }

@@ -1,5 +1,6 @@
 //! The real agent in a machine, as process 1 of a pod, with a program in its broker's place.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nfslab::wire::{Call, Value};
@@ -38,13 +39,16 @@ impl Group {
     pub fn new(lab: &nfslab::Lab, fence_after: Duration) -> Self {
         let api = network::inside(&lab.namespace(), || Ok(FakeApi::start())).unwrap();
         let [store, members] = ["/mnt", "/mnt/members"].map(str::to_owned);
+        hold_messages(&lab.server.export());
         Self { api, fence_after, preflight: "Required", store, members }
     }
 
     /// One with its store, and where its agents beat, in a directory of its own.
     pub fn in_directory(lab: &nfslab::Lab, fence_after: Duration, name: &str) -> Self {
         let store = format!("/mnt/{name}");
-        std::fs::create_dir(lab.server.export().join(name)).unwrap();
+        let directory = lab.server.export().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        hold_messages(&directory);
         Self { members: format!("{store}/members"), store, ..Self::new(lab, fence_after) }
     }
 
@@ -115,6 +119,13 @@ impl Group {
         })
         .to_string()
     }
+}
+
+/// The program in the broker's place keeps its journal elsewhere. A group that has served is refused a store on
+/// which nobody has.
+fn hold_messages(store: &Path) {
+    std::fs::create_dir_all(store.join("kahadb")).unwrap();
+    std::fs::write(store.join("kahadb/db.data"), "").unwrap();
 }
 
 /// Why no broker is started on the volume, or should not have been.
