@@ -167,6 +167,7 @@ mod tests {
                 driver_directories: Vec::new(),
                 keystore: None,
             },
+            schema: None,
             table_prefix: String::new(),
             holds_messages: true,
             poll_millis: 500,

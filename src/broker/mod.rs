@@ -2,6 +2,7 @@
 
 pub mod classic;
 pub mod jdbc;
+pub mod jdbc_parameters;
 pub mod report;
 pub mod settings;
 pub mod signs;

@@ -119,6 +119,9 @@ pub struct LeaseSettings {
     pub server: DatabaseServer,
     /// How the broker gets at it.
     pub access: DatabaseAccess,
+    /// PostgreSQL: the schema with the tables; without it the user's own search path decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
     /// Before the names of all tables.
     pub table_prefix: String,
     /// Whether the messages are in the same database: then their tables are fenced by it.

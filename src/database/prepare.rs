@@ -21,6 +21,7 @@ pub async fn prepare(
 ) -> Result<Prepared, Failure> {
     let server = server(session, sql.dialect).await?;
     durability::writable(session, sql.dialect).await?;
+    schema(session, sql).await?;
     fence::alone(session, sql, patience).await?;
     let used = holds_messages && has(session, sql, Table::Messages).await?;
     own_tables(session, sql, holds_messages && !used).await?;
@@ -51,6 +52,15 @@ async fn server(session: &mut Session, dialect: Dialect) -> Result<Option<String
         }
     };
     session.value(version).await
+}
+
+/// A path that leads nowhere is no error to PostgreSQL.
+async fn schema(session: &mut Session, sql: &Sql) -> Result<(), Failure> {
+    let Some((schema, exists)) = sql.schema_is_there() else { return Ok(()) };
+    if session.rows(&exists).await?.is_empty() {
+        return Err(Failure::NoSchema(schema.to_owned()));
+    }
+    Ok(())
 }
 
 /// Makes our own tables and their rows, and checks them. An administrator may have made them.

@@ -31,6 +31,8 @@ pub enum Failure {
     Mismatch(String),
     /// The server takes no writes.
     ReadOnly(String),
+    /// There is no such schema.
+    NoSchema(String),
     /// The server's answer makes no sense.
     Answer(String),
 }
@@ -53,6 +55,7 @@ impl Failure {
             | Self::Credentials(_)
             | Self::Mismatch(_)
             | Self::ReadOnly(_)
+            | Self::NoSchema(_)
             | Self::Answer(_)) => other,
         }
     }
@@ -67,6 +70,7 @@ impl Failure {
             Self::Credentials(_) => ProblemKind::AuthenticationRefused,
             Self::Mismatch(_) => ProblemKind::TablesMismatch,
             Self::ReadOnly(_) => ProblemKind::ReadOnly,
+            Self::NoSchema(_) => ProblemKind::DatabaseMissing,
         }
     }
 
@@ -81,6 +85,7 @@ impl Failure {
             | Self::Credentials(why)
             | Self::Mismatch(why)
             | Self::ReadOnly(why) => why.clone(),
+            Self::NoSchema(schema) => format!("there is no schema {schema:?}"),
             Self::Answer(what) => format!("unexpected answer: {what}"),
         }
     }
@@ -109,6 +114,7 @@ impl Foreign {
             ours @ (Failure::Late(_)
             | Failure::Credentials(_)
             | Failure::Mismatch(_)
+            | Failure::NoSchema(_)
             | Failure::ReadOnly(_)) => ours,
         }
     }
@@ -182,7 +188,7 @@ fn remedy(kind: ProblemKind) -> &'static str {
             "grant the user CREATE and TRIGGER and all rights on the tables, or let an \
              administrator make the tables and grant SELECT, INSERT, UPDATE and DELETE on them"
         }
-        ProblemKind::DatabaseMissing => "create the database, or correct the name",
+        ProblemKind::DatabaseMissing => "create the database or the schema, or correct the name",
         ProblemKind::DriverMissing => "give an image or a path with the driver's jar",
         ProblemKind::TablesMismatch => {
             "use another tablePrefix, or bring the tables to the columns of this version of the \

@@ -9,6 +9,7 @@ use crate::broker::settings::{DatabaseKind, DatabaseServer, LeaseSettings};
 use crate::database::mysql::MySql;
 use crate::database::postgres::Postgres;
 use crate::database::problem::{Failure, Foreign};
+use crate::database::sql::Sql;
 use crate::host_names;
 use crate::secret::Secret;
 
@@ -50,7 +51,12 @@ impl Session {
             host_names::addresses(&settings.server.host).await.map_err(Failure::Unreachable)?;
         match settings.server.kind {
             DatabaseKind::PostgreSQL => {
-                Self::postgres(&addresses, &settings.server, login, patience).await
+                let mut session =
+                    Self::postgres(&addresses, &settings.server, login, patience).await?;
+                if let Some(schema) = &settings.schema {
+                    session.run(&Sql::search_path(schema)).await?;
+                }
+                Ok(session)
             }
             DatabaseKind::MySQL | DatabaseKind::MariaDB => {
                 Self::mysql(addresses, &settings.server, login, patience).await

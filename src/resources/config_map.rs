@@ -118,6 +118,7 @@ fn lock(store: &Store) -> LockSettings {
         Server::Known(server) => LockSettings::Lease(LeaseSettings {
             server: server.clone(),
             access: access(database),
+            schema: database.schema.clone(),
             table_prefix: database.table_prefix.clone(),
             holds_messages,
             poll_millis: database.poll_millis,

@@ -18,6 +18,7 @@ mod lease;
 #[path = "../support/locker.rs"]
 mod locker;
 mod refusals;
+mod schema;
 #[path = "../support/server.rs"]
 mod server;
 mod shared;

@@ -141,6 +141,7 @@ pub fn settings(kind: DatabaseKind, port: u16, name: &str, access: &Path) -> Lea
             driver_directories: Vec::new(),
             keystore: None,
         },
+        schema: None,
         table_prefix: String::new(),
         holds_messages: true,
         poll_millis: 500,

@@ -15,7 +15,7 @@ mod postgres;
 /// The name under which agents log in; never a holder's id.
 pub const AGENT: &str = "tandem-agent";
 /// In the text of every trigger; another number means that all are made anew.
-const VERSION: &str = "tandem fence 1";
+const VERSION: &str = "tandem fence 2";
 /// What the triggers say, for whoever reads the log of a broker or of the server.
 const REFUSAL: &str = "tandem: refused, this session is not of the broker that holds the lease";
 
@@ -79,6 +79,7 @@ pub struct Sql {
     now: &'static str,
     prefix: String,
     database: String,
+    schema: Option<String>,
     lease_millis: u64,
 }
 
@@ -94,6 +95,7 @@ impl Sql {
             now: now_millis(settings.server.kind),
             prefix: settings.table_prefix.clone(),
             database: settings.server.name.clone(),
+            schema: settings.schema.clone(),
             lease_millis: settings.lease_millis,
         }
     }
@@ -216,7 +218,8 @@ impl Sql {
 
     /// A name of this group for locks; MySQL has one name space for all databases, 64 characters.
     pub fn name(&self) -> String {
-        let digest = Sha256::digest(format!("{}\n{}", self.database, self.prefix));
+        let schema = self.schema.as_ref().map(|schema| format!("\n{schema}")).unwrap_or_default();
+        let digest = Sha256::digest(format!("{}\n{}{schema}", self.database, self.prefix));
         let digits = digest.iter().take(12);
         let digits = digits.fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         format!("tandem.{digits}")
@@ -228,6 +231,18 @@ impl Sql {
             Dialect::Postgres => postgres::prepare_alone(self),
             Dialect::MySql => format!("SELECT GET_LOCK('{}', {seconds})", self.name()),
         }
+    }
+
+    /// PostgreSQL: the path on which unqualified names are looked for, as in the broker's sessions.
+    pub fn search_path(schema: &str) -> String {
+        // The field allows lower-case letters, digits and `_` only.
+        format!("SET search_path TO \"{schema}\"")
+    }
+
+    /// Whether the schema exists, if one is named: a row when it does.
+    pub fn schema_is_there(&self) -> Option<(&str, String)> {
+        let schema = self.schema.as_deref()?;
+        Some((schema, format!("SELECT 1 FROM pg_namespace WHERE nspname='{schema}'")))
     }
 
     /// The columns of a table; none when there is no such table.

@@ -108,11 +108,13 @@ fn guard_function(sql: &Sql) -> String {
     )
 }
 
+/// It reads the lock's row of the schema in which the agent made it, whatever path a session has: one
+/// with another path would be judged by another group's lease.
 fn fence_function(sql: &Sql) -> String {
     let (prefix, key, lock) = (&sql.prefix, key(sql), sql.table(Table::Lock));
     format!(
         "CREATE OR REPLACE FUNCTION {prefix}TANDEM_FENCE() RETURNS trigger LANGUAGE plpgsql VOLATILE \
-         AS $tandem$\n\
+         SET search_path FROM CURRENT AS $tandem$\n\
          -- {VERSION}: only sessions of the lease's holder write.\n\
          DECLARE holder text;\n\
          BEGIN\n\

@@ -20,6 +20,7 @@ fn sql(kind: DatabaseKind, prefix: &str) -> Sql {
     Sql::new(&LeaseSettings {
         server,
         access,
+        schema: None,
         table_prefix: prefix.to_owned(),
         holds_messages: true,
         poll_millis: 500,

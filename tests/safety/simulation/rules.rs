@@ -94,6 +94,7 @@ impl Rules {
             Kind::Lease => LockSettings::Lease(LeaseSettings {
                 server: server(),
                 access: access(),
+                schema: None,
                 table_prefix: word(),
                 holds_messages: true,
                 poll_millis: POLL,
