@@ -141,6 +141,10 @@ pub enum Reason {
     LockRowMissing,
     /// The database or the volume takes no writes.
     ReadOnly,
+    /// A pooler shares the database's sessions between clients.
+    PoolerBetween,
+    /// It is not known whether a pooler shares the database's sessions between clients.
+    SessionsNotProven,
     /// The storage gives the lock of a lost node away before its broker would be killed.
     FenceTooLate,
     /// An agent of a later version says something that this operator has no word for: the message is the
@@ -220,7 +224,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 21] = [
+    pub const STORAGE_PROBLEMS: [Self; 22] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -229,6 +233,7 @@ impl Reason {
         Self::DriverMissing,
         Self::TablesMismatch,
         Self::LockRowMissing,
+        Self::PoolerBetween,
         Self::ReadOnly,
         Self::FenceTooLate,
         Self::LocksLocal,
@@ -244,10 +249,11 @@ impl Reason {
         Self::StorageFailed,
     ];
     /// What people should know of storage that works.
-    pub const STORAGE_NOTES: [Self; 7] = [
+    pub const STORAGE_NOTES: [Self; 8] = [
         Self::WritesNotFenced,
         Self::CommitsMayBeLost,
         Self::ClockSkew,
+        Self::SessionsNotProven,
         Self::LateWrites,
         Self::AnswersFromMemory,
         Self::AttributesCached,

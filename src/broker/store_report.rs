@@ -177,6 +177,8 @@ pub enum ProblemKind {
     LockRowMissing,
     /// The server takes no writes: a replica.
     ReadOnly,
+    /// A pooler shares the server's sessions between clients.
+    PoolerBetween,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,
@@ -201,6 +203,8 @@ pub enum NoteKind {
     CommitsMayBeLost,
     /// This node's clock and the database's differ.
     ClockSkew,
+    /// Somebody answers in the server's place, and it is not known whether he shares its sessions.
+    SessionsNotProven,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,

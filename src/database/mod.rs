@@ -28,6 +28,7 @@ mod epoch;
 mod fence;
 mod look;
 mod mysql;
+mod pooler;
 mod postgres;
 mod prepare;
 mod problem;
@@ -154,7 +155,7 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<Session, Failure> {
-        within(CONNECT, Session::open(&self.settings, self.statement())).await
+        Session::open(&self.settings, self.statement()).await
     }
 
     /// How long one statement may take.

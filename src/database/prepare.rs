@@ -39,6 +39,7 @@ pub async fn prepare(
         None => look::repair(session, sql).await?,
     };
     notes.extend(skew(row.clock_offset_millis));
+    notes.extend(session.doubt().map(not_proven));
     Ok(Prepared { create_tables, server, notes })
 }
 
@@ -147,6 +148,17 @@ fn mismatch(sql: &Sql, table: Table, found: &[String]) -> Failure {
         found.join(", "),
         missing(found, table).join(", ")
     ))
+}
+
+fn not_proven(why: &str) -> DatabaseNote {
+    DatabaseNote {
+        kind: NoteKind::SessionsNotProven,
+        message: format!(
+            "a proxy or pooler answers in the database's place, and whether it shares sessions between \
+             clients could not be found out: {why}; give host and port of the server itself, or make \
+             sure that the pooler is in session mode and has sessions to spare"
+        ),
+    }
 }
 
 /// What people should know of this node's clock, if it differs so much from the database's.

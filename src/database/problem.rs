@@ -33,6 +33,8 @@ pub enum Failure {
     ReadOnly(String),
     /// There is no such schema.
     NoSchema(String),
+    /// A pooler shares the server's sessions between clients.
+    Pooler(String),
     /// The server's answer makes no sense.
     Answer(String),
 }
@@ -56,6 +58,7 @@ impl Failure {
             | Self::Mismatch(_)
             | Self::ReadOnly(_)
             | Self::NoSchema(_)
+            | Self::Pooler(_)
             | Self::Answer(_)) => other,
         }
     }
@@ -71,10 +74,12 @@ impl Failure {
             Self::Mismatch(_) => ProblemKind::TablesMismatch,
             Self::ReadOnly(_) => ProblemKind::ReadOnly,
             Self::NoSchema(_) => ProblemKind::DatabaseMissing,
+            Self::Pooler(_) => ProblemKind::PoolerBetween,
         }
     }
 
-    fn words(&self) -> String {
+    /// In words, without the remedy.
+    pub fn words(&self) -> String {
         match self {
             Self::Server { code, message } => {
                 format!("{}: {message} ({code})", complaint(refusal(code)))
@@ -85,6 +90,9 @@ impl Failure {
             | Self::Credentials(why)
             | Self::Mismatch(why)
             | Self::ReadOnly(why) => why.clone(),
+            Self::Pooler(why) => {
+                format!("a pooler in between shares the server's sessions between clients: {why}")
+            }
             Self::NoSchema(schema) => format!("there is no schema {schema:?}"),
             Self::Answer(what) => format!("unexpected answer: {what}"),
         }
@@ -115,6 +123,7 @@ impl Foreign {
             | Failure::Credentials(_)
             | Failure::Mismatch(_)
             | Failure::NoSchema(_)
+            | Failure::Pooler(_)
             | Failure::ReadOnly(_)) => ours,
         }
     }
@@ -154,6 +163,7 @@ fn complaint(kind: ProblemKind) -> &'static str {
         ProblemKind::DatabaseUnreachable
         | ProblemKind::DriverMissing
         | ProblemKind::LockRowMissing
+        | ProblemKind::PoolerBetween
         | ProblemKind::Unknown => "the server reports an error",
     }
 }
@@ -196,6 +206,10 @@ fn remedy(kind: ProblemKind) -> &'static str {
         }
         ProblemKind::LockRowMissing => {
             "nobody may delete the row; it was put back and can be held when its lease has run out"
+        }
+        ProblemKind::PoolerBetween => {
+            "give host and port of the server itself, or put the pooler into session mode: a broker is \
+             known by its session"
         }
         ProblemKind::ReadOnly => "give the host and port of the primary server",
         ProblemKind::Unknown => "",

@@ -17,6 +17,7 @@ mod fence;
 mod lease;
 #[path = "../support/locker.rs"]
 mod locker;
+mod pooler;
 mod refusals;
 mod schema;
 #[path = "../support/server.rs"]

@@ -3,6 +3,8 @@
 //! Names are never quoted, as the broker does not quote them: PostgreSQL folds them to lower case,
 //! MySQL on Linux takes them as they are. The prefix may only hold letters, digits and `_`.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::broker::classic::lease_sql::now_millis;
@@ -68,6 +70,23 @@ pub enum Whose<'a> {
     RunOut,
     /// Of this holder; a [literal](Sql::literal).
     Holder(&'a str),
+}
+
+/// Sets what each session needs: the server gives up a statement after `patience`, and words mean what
+/// they mean here.
+pub fn settings(settings: &LeaseSettings, patience: Duration) -> String {
+    match settings.server.kind {
+        DatabaseKind::PostgreSQL => {
+            format!("SELECT {}", postgres::settings(settings.schema.as_deref(), patience))
+        }
+        DatabaseKind::MySQL | DatabaseKind::MariaDB => mysql::settings(patience),
+    }
+}
+
+/// PostgreSQL: the same, but only in the session with this number; gives nothing in another.
+pub fn set_in(set: &str, number: i64) -> String {
+    let set = set.trim_start_matches("SELECT ");
+    format!("SELECT CASE WHEN pg_backend_pid()={number} THEN {set} END")
 }
 
 /// The statements for one group.
@@ -231,12 +250,6 @@ impl Sql {
             Dialect::Postgres => postgres::prepare_alone(self),
             Dialect::MySql => format!("SELECT GET_LOCK('{}', {seconds})", self.name()),
         }
-    }
-
-    /// PostgreSQL: the path on which unqualified names are looked for, as in the broker's sessions.
-    pub fn search_path(schema: &str) -> String {
-        // The field allows lower-case letters, digits and `_` only.
-        format!("SET search_path TO \"{schema}\"")
     }
 
     /// Whether the schema exists, if one is named: a row when it does.

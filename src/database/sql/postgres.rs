@@ -6,7 +6,26 @@
 //! each statement of a volatile function has a snapshot of its own (PostgreSQL 38.7). Renewals change
 //! no holder and never wait.
 
+use std::time::Duration;
+
 use super::{REFUSAL, Sql, Table, VERSION, Whose};
+
+/// What a session needs, as one expression. The schema's field allows lower-case letters, digits and `_`
+/// only.
+pub fn settings(schema: Option<&str>, patience: Duration) -> String {
+    let millis = patience.as_millis().to_string();
+    let path = schema.map(|schema| ("search_path", format!("\"{schema}\"")));
+    [
+        ("statement_timeout", millis.clone()),
+        ("lock_timeout", millis),
+        ("client_min_messages", "warning".to_owned()),
+    ]
+    .into_iter()
+    .chain(path)
+    .map(|(name, value)| format!("set_config('{name}','{value}',false)"))
+    .collect::<Vec<_>>()
+    .join("||")
+}
 
 /// Only sessions that the user may end: of roles whose rights it has. `pg_stat_activity` hides the
 /// names of others.
