@@ -143,6 +143,10 @@ pub enum Reason {
     ReadOnly,
     /// A pooler shares the database's sessions between clients.
     PoolerBetween,
+    /// The database's tables are those of another group.
+    DatabaseInUse,
+    /// The database's server was promoted, restored or replaced; the lock is nobody's for one lease.
+    ServerChanged,
     /// It is not known whether a pooler shares the database's sessions between clients.
     SessionsNotProven,
     /// The storage gives the lock of a lost node away before its broker would be killed.
@@ -224,7 +228,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 22] = [
+    pub const STORAGE_PROBLEMS: [Self; 24] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -234,6 +238,8 @@ impl Reason {
         Self::TablesMismatch,
         Self::LockRowMissing,
         Self::PoolerBetween,
+        Self::DatabaseInUse,
+        Self::ServerChanged,
         Self::ReadOnly,
         Self::FenceTooLate,
         Self::LocksLocal,

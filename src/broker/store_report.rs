@@ -179,6 +179,10 @@ pub enum ProblemKind {
     ReadOnly,
     /// A pooler shares the server's sessions between clients.
     PoolerBetween,
+    /// The tables are those of another group.
+    DatabaseInUse,
+    /// The server was promoted, restored or replaced; the lock is nobody's for one lease.
+    ServerChanged,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,

@@ -103,6 +103,8 @@ fn problem_reason(kind: ProblemKind) -> Reason {
         ProblemKind::LockRowMissing => Reason::LockRowMissing,
         ProblemKind::ReadOnly => Reason::ReadOnly,
         ProblemKind::PoolerBetween => Reason::PoolerBetween,
+        ProblemKind::DatabaseInUse => Reason::DatabaseInUse,
+        ProblemKind::ServerChanged => Reason::ServerChanged,
         ProblemKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }

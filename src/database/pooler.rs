@@ -6,7 +6,7 @@
 //!
 //! A server tells the session's number at login (PostgreSQL: `BackendKeyData`; MySQL and MariaDB: the
 //! handshake), and again when asked. Whoever answers in a server's place makes numbers up, because a
-//! server's session is not chosen yet or serves several clients: PgBouncer 1.18 sends random ones. Equal
+//! server's session is not chosen yet or serves several clients: `PgBouncer` 1.18 sends random ones. Equal
 //! numbers prove that nobody is in between, in the round trip that is needed anyway. Different ones are
 //! no harm by themselves: a pooler that keeps one session of the server's for each client is as good as
 //! none. [`examine`] tells them apart.
@@ -40,7 +40,7 @@ struct Landed {
 
 impl Landed {
     /// Why it is certain that sessions are shared, if it is. A pooler gives the session that was used
-    /// last to whoever comes next (PgBouncer's default): then the second client gets the first one's. Or
+    /// last to whoever comes next (`PgBouncer`'s default): then the second client gets the first one's. Or
     /// it takes them in turn: then the first client's change.
     fn shared(&self) -> Option<String> {
         let one = self.first.first()?;
@@ -109,9 +109,8 @@ mod tests {
         let mut idle: VecDeque<i64> = (1..=i64::try_from(sessions).unwrap()).collect();
         let mut busy = busy.iter().copied().cycle();
         let mut landed = Landed::default();
-        let back = |idle: &mut VecDeque<i64>, session| match in_turn {
-            true => idle.push_back(session),
-            false => idle.push_front(session),
+        let back = |idle: &mut VecDeque<i64>, session| {
+            if in_turn { idle.push_back(session) } else { idle.push_front(session) }
         };
         let mut transaction = |idle: &mut VecDeque<i64>| {
             let others = busy.next().unwrap().min(idle.len().saturating_sub(1));

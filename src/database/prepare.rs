@@ -3,31 +3,50 @@
 use std::time::Duration;
 
 use crate::broker::report::{DatabaseNote, NoteKind};
+use crate::broker::settings::GroupIdentity;
 use crate::database::durability;
 use crate::database::problem::Failure;
 use crate::database::session::{Session, text};
 use crate::database::sql::{Dialect, Sql, Table};
-use crate::database::{Prepared, ending, fence, look};
+use crate::database::{Prepared, ending, fence, group, history, look};
 
 /// Messages expire by the broker's clock and are counted by the database's.
 const SKEW_MILLIS: i64 = 2_000;
+
+/// What a database is to be prepared for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Whether the messages are in it.
+    pub messages: bool,
+    /// Whose tables they are, if that was told.
+    pub group: Option<&'a GroupIdentity>,
+    /// How long to wait for another agent.
+    pub patience: Duration,
+}
 
 /// Prepares the database; two agents do so at the same time.
 pub async fn prepare(
     session: &mut Session,
     sql: &Sql,
-    holds_messages: bool,
-    patience: Duration,
+    wanted: Wanted<'_>,
 ) -> Result<Prepared, Failure> {
+    let Wanted { messages: holds_messages, group, patience } = wanted;
     let server = server(session, sql.dialect).await?;
     durability::writable(session, sql.dialect).await?;
     schema(session, sql).await?;
     fence::alone(session, sql, patience).await?;
     let used = holds_messages && has(session, sql, Table::Messages).await?;
+    let history = session.history(sql.dialect).await?;
     own_tables(session, sql, holds_messages && !used).await?;
+    if let Some(group) = group {
+        group::claim(session, sql, group).await?;
+    }
     ending::forget_ended(session, sql).await?;
     let mut create_tables = false;
-    let mut notes = durability::notes(session, sql.dialect).await?;
+    let mut notes = durability::notes(session, sql.dialect, holds_messages).await?;
+    if history.is_none() {
+        notes.push(durability::unseen_history(holds_messages));
+    }
     if holds_messages {
         create_tables = !message_tables(session, sql).await?;
         if !create_tables {
@@ -40,7 +59,9 @@ pub async fn prepare(
     };
     notes.extend(skew(row.clock_offset_millis));
     notes.extend(session.doubt().map(not_proven));
-    Ok(Prepared { create_tables, server, notes })
+    let group = group.and_then(|group| Sql::fact_literal(&group.in_words()));
+    let obtain_if = sql.obtain_if(group.as_deref(), history.as_deref());
+    Ok(Prepared { create_tables, obtain_if, server, notes })
 }
 
 /// Product and version.
@@ -77,6 +98,9 @@ async fn own_tables(session: &mut Session, sql: &Sql, first: bool) -> Result<(),
     }
     session.run(&sql.first_epoch()).await?;
     if fresh_lock {
+        if let Some(history) = session.history(sql.dialect).await? {
+            history::begin(session, sql, &history).await?;
+        }
         // A lock's table that was dropped while a broker ran: that broker must see its end first.
         let row = if first { sql.first_row() } else { sql.repair() };
         session.run(&row).await?;

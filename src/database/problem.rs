@@ -33,6 +33,15 @@ pub enum Failure {
     ReadOnly(String),
     /// There is no such schema.
     NoSchema(String),
+    /// The tables are those of another group, by name.
+    OtherGroup(String),
+    /// The tables are those of an earlier group of the same name, of which something is left.
+    FormerGroup {
+        /// The group.
+        group: String,
+        /// Sessions of its brokers.
+        sessions: usize,
+    },
     /// A pooler shares the server's sessions between clients.
     Pooler(String),
     /// The server's answer makes no sense.
@@ -59,6 +68,8 @@ impl Failure {
             | Self::ReadOnly(_)
             | Self::NoSchema(_)
             | Self::Pooler(_)
+            | Self::OtherGroup(_)
+            | Self::FormerGroup { .. }
             | Self::Answer(_)) => other,
         }
     }
@@ -75,6 +86,7 @@ impl Failure {
             Self::ReadOnly(_) => ProblemKind::ReadOnly,
             Self::NoSchema(_) => ProblemKind::DatabaseMissing,
             Self::Pooler(_) => ProblemKind::PoolerBetween,
+            Self::OtherGroup(_) | Self::FormerGroup { .. } => ProblemKind::DatabaseInUse,
         }
     }
 
@@ -90,6 +102,14 @@ impl Failure {
             | Self::Credentials(why)
             | Self::Mismatch(why)
             | Self::ReadOnly(why) => why.clone(),
+            Self::OtherGroup(group) => {
+                format!("its tables are those of the BrokerCluster {group} (namespace/name/uid)")
+            }
+            Self::FormerGroup { group, sessions } => format!(
+                "its tables are those of an earlier BrokerCluster of this name, {group} \
+                 (namespace/name/uid), whose lease has not run out or of whose brokers {sessions} \
+                 sessions are open"
+            ),
             Self::Pooler(why) => {
                 format!("a pooler in between shares the server's sessions between clients: {why}")
             }
@@ -124,6 +144,8 @@ impl Foreign {
             | Failure::Mismatch(_)
             | Failure::NoSchema(_)
             | Failure::Pooler(_)
+            | Failure::OtherGroup(_)
+            | Failure::FormerGroup { .. }
             | Failure::ReadOnly(_)) => ours,
         }
     }
@@ -163,6 +185,8 @@ fn complaint(kind: ProblemKind) -> &'static str {
         ProblemKind::DatabaseUnreachable
         | ProblemKind::DriverMissing
         | ProblemKind::LockRowMissing
+        | ProblemKind::ServerChanged
+        | ProblemKind::DatabaseInUse
         | ProblemKind::PoolerBetween
         | ProblemKind::Unknown => "the server reports an error",
     }
@@ -206,6 +230,12 @@ fn remedy(kind: ProblemKind) -> &'static str {
         }
         ProblemKind::LockRowMissing => {
             "nobody may delete the row; it was put back and can be held when its lease has run out"
+        }
+        ProblemKind::ServerChanged => "nothing needs to be done",
+        ProblemKind::DatabaseInUse => {
+            "brokers of an earlier group of the same name are waited for; otherwise use another database, \
+             schema or tablePrefix, or, if the other group is gone for good, delete the row 'group' from \
+             TANDEM_STORE"
         }
         ProblemKind::PoolerBetween => {
             "give host and port of the server itself, or put the pooler into session mode: a broker is \

@@ -11,7 +11,8 @@ use crate::database::mysql::MySql;
 use crate::database::pooler::{self, Way};
 use crate::database::postgres::Postgres;
 use crate::database::problem::{Failure, Foreign};
-use crate::database::{CONNECT, sql, within};
+use crate::database::sql::Dialect;
+use crate::database::{CONNECT, history, sql, within};
 use crate::host_names;
 use crate::secret::Secret;
 
@@ -27,6 +28,18 @@ pub struct Session {
     server: Server,
     /// Why it is not certain that it is one session of the server's, if it is not.
     doubt: Option<String>,
+    history: History,
+}
+
+/// The expression that gives the server's history.
+#[derive(Debug)]
+enum History {
+    /// Not asked for yet.
+    NotAsked,
+    /// The user may not ask for it.
+    Unseen,
+    /// It.
+    Expression(String),
 }
 
 /// A login at a server, before anything is set.
@@ -64,7 +77,7 @@ impl Session {
         };
         let (mut server, own) = within(CONNECT, begun).await?;
         if own {
-            return Ok(Self { server, doubt: None });
+            return Ok(Self { server, doubt: None, history: History::NotAsked });
         }
         let look = pooler::examine(&mut server, Server::log_in(settings));
         let way = timeout(EXAMINE, look).await;
@@ -78,12 +91,25 @@ impl Session {
             server = within(CONNECT, Server::log_in(settings)).await?;
         }
         within(CONNECT, server.rows(&set)).await?;
-        Ok(Self { server, doubt })
+        Ok(Self { server, doubt, history: History::NotAsked })
     }
 
     /// Why it is not certain that it is one session of the server's, if it is not.
     pub fn doubt(&self) -> Option<&str> {
         self.doubt.as_deref()
+    }
+
+    /// The expression that gives the server's history, if it can be seen.
+    pub async fn history(&mut self, dialect: Dialect) -> Result<Option<String>, Failure> {
+        match &self.history {
+            History::Expression(expression) => Ok(Some(expression.clone())),
+            History::Unseen => Ok(None),
+            History::NotAsked => {
+                let found = history::current(self, dialect).await?;
+                self.history = found.clone().map_or(History::Unseen, History::Expression);
+                Ok(found)
+            }
+        }
     }
 
     /// The rows that a statement gives.

@@ -47,6 +47,17 @@ pub fn end_sessions(sql: &Sql, whose: Whose<'_>) -> String {
     )
 }
 
+/// How many sessions there are of brokers of groups with this name: their holders' ids begin with the
+/// names of their pods, cut at 40 characters.
+pub fn count_brokers(cluster: &str) -> String {
+    let pods: String = format!("{cluster}-").chars().take(40).collect();
+    format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname=current_database() \
+         AND application_name ~ '\\.[0-9a-f]{{8}}$' AND left(application_name,{})='{pods}'",
+        pods.len()
+    )
+}
+
 /// `lock_timeout` bounds the wait.
 pub fn prepare_alone(sql: &Sql) -> String {
     format!("SELECT 1 FROM pg_advisory_lock(hashtextextended('{}',0))", sql.name())
@@ -96,9 +107,12 @@ pub fn fence(sql: &Sql) -> Vec<String> {
                 "BEFORE UPDATE ON {t} FOR EACH ROW \
                  WHEN (OLD.BROKER_NAME IS DISTINCT FROM NEW.BROKER_NAME)"
             }
-            Table::Messages | Table::Acks | Table::Group | Table::Sessions | Table::Fence => {
-                "BEFORE INSERT OR UPDATE OR DELETE ON {t} FOR EACH STATEMENT"
-            }
+            Table::Messages
+            | Table::Acks
+            | Table::Group
+            | Table::Store
+            | Table::Sessions
+            | Table::Fence => "BEFORE INSERT OR UPDATE OR DELETE ON {t} FOR EACH STATEMENT",
         };
         let when = when.replace("{t}", &name);
         statements.push(format!(

@@ -96,6 +96,7 @@ impl Rules {
                 access: access(),
                 schema: None,
                 table_prefix: word(),
+                group: None,
                 holds_messages: true,
                 poll_millis: POLL,
                 renew_millis: KEEP_ALIVE,
