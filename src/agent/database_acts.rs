@@ -15,6 +15,7 @@ use crate::agent::run::Agent;
 use crate::agent::view::{Known, Source};
 use crate::broker::report::{DatabaseNote, DatabaseProblem, NoteKind, ProblemKind};
 use crate::database::{Database, Prepared, skew};
+use crate::lock::lease::Nobody;
 
 /// The pause between attempts to release a lease.
 const RELEASE_AGAIN: Duration = Duration::from_millis(200);
@@ -79,7 +80,7 @@ impl Agent {
                     known.lease_end = seen.proven_until;
                     self.proven_until = seen.proven_until.or(self.proven_until);
                 }
-                seen.repaired.then(row_missing)
+                seen.nobody.map(held_back)
             }
             // Before the first preparation there is perhaps no table yet, and its answer says more.
             Err(problem) => known.server.is_some().then_some(problem),
@@ -125,12 +126,18 @@ async fn release(database: &Database, holder: &str, end: Instant) {
     }
 }
 
-fn row_missing() -> DatabaseProblem {
-    DatabaseProblem {
-        kind: ProblemKind::LockRowMissing,
-        message:
-            "the lock's row was deleted; a lease that nobody holds is in its place, and brokers \
-                  start again when it has run out: let nobody write to the table"
-                .to_owned(),
-    }
+fn held_back(why: Nobody) -> DatabaseProblem {
+    let (kind, message) = match why {
+        Nobody::RowMissing => (
+            ProblemKind::LockRowMissing,
+            "the lock's row was deleted; a lease that nobody holds is in its place, and brokers start \
+             again when it has run out: let nobody write to the table",
+        ),
+        Nobody::NewHistory => (
+            ProblemKind::ServerChanged,
+            "the database's server was promoted, restored or replaced, so the lock's row may be an old \
+             one: nobody can take the lock for the length of one lease; nothing needs to be done",
+        ),
+    };
+    DatabaseProblem { kind, message: message.to_owned() }
 }

@@ -12,6 +12,7 @@ use crate::agent::motion::Motion;
 use crate::agent::peers::Claims;
 use crate::broker::report::{DatabaseNote, DatabaseProblem, GreetingView};
 use crate::database::Prepared;
+use crate::lock::lease::Nobody;
 use crate::lock::track::Verdict;
 
 /// Where tasks send what they find out.
@@ -152,8 +153,8 @@ pub struct LeaseSeen {
     pub proven_until: Option<Instant>,
     /// This node's clock minus the database's.
     pub clock_offset_millis: i64,
-    /// The row was gone, and nobody's lease is in its place.
-    pub repaired: bool,
+    /// Why nobody may obtain the lease for now, if so.
+    pub nobody: Option<Nobody>,
 }
 
 /// What became of a broker process.

@@ -94,7 +94,7 @@ impl Lease {
         let lease = LeaseSeen {
             proven_until: ours.as_deref().map(|ours| started + proven_for(row, ours, self.length)),
             clock_offset_millis: row.clock_offset_millis,
-            repaired: row.repaired,
+            nobody: row.nobody,
         };
         Look { verdict: verdict(view, ran_out), error: None, lease: Some(Ok(lease)) }
     }
@@ -167,7 +167,9 @@ mod tests {
                 driver_directories: Vec::new(),
                 keystore: None,
             },
+            schema: None,
             table_prefix: String::new(),
+            group: None,
             holds_messages: true,
             poll_millis: 500,
             renew_millis: 500,
@@ -194,7 +196,7 @@ mod tests {
         let row = |holder: Option<String>, left_millis| Row {
             holder,
             left_millis,
-            repaired: false,
+            nobody: None,
             clock_offset_millis: 0,
         };
         let ours = Some(lease.holders.id(7));

@@ -56,11 +56,9 @@ impl Preparer {
                 message: format!("cannot make the keystore of {}: {error:#}", authority.display()),
             })?;
         }
-        self.write_properties(&holder, prepared.create_tables).map_err(|error| {
-            DatabaseProblem {
-                kind: ProblemKind::AuthenticationRefused,
-                message: format!("the broker cannot be given its login: {error:#}"),
-            }
+        self.write_properties(&holder, &prepared).map_err(|error| DatabaseProblem {
+            kind: ProblemKind::AuthenticationRefused,
+            message: format!("the broker cannot be given its login: {error:#}"),
         })?;
         Ok(prepared)
     }
@@ -78,7 +76,7 @@ impl Preparer {
     }
 
     /// Read anew for each start: a rotated password needs no other step.
-    fn write_properties(&self, holder: &str, create_tables: bool) -> anyhow::Result<()> {
+    fn write_properties(&self, holder: &str, prepared: &Prepared) -> anyhow::Result<()> {
         let access = &self.access;
         let read = |path: &str| -> anyhow::Result<Secret> {
             let bytes = fs::read(path).with_context(|| format!("cannot read {path}"))?;
@@ -91,7 +89,8 @@ impl Preparer {
             ("holder", holder),
             ("username", user.expose()),
             ("password", password.expose()),
-            ("createTables", if create_tables { "true" } else { "false" }),
+            ("createTables", if prepared.create_tables { "true" } else { "false" }),
+            ("obtainIf", prepared.obtain_if.as_str()),
         ];
         let lines = lines.map(|(key, value)| format!("{key}={}\n", escaped(value)));
         let text = lines.concat();

@@ -25,13 +25,18 @@ fn a_broker_gets_its_login_and_its_holder_id_in_a_file_of_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let preparer = preparer(directory.path());
     for (holder, create) in [("orders-0.01234567.00000001", true), ("other", false)] {
-        preparer.write_properties(holder, create).unwrap();
+        let database = Prepared {
+            create_tables: create,
+            obtain_if: "(SELECT 1)=1".to_owned(),
+            ..Prepared::default()
+        };
+        preparer.write_properties(holder, &database).unwrap();
         let path = &preparer.access.properties;
         assert_eq!(
             fs::read_to_string(path).unwrap(),
             format!(
                 "holder={holder}\nusername=scott\npassword=ti${{g}}e\\:r\\ \\u00E4\n\
-                 createTables={create}\n"
+                 createTables={create}\nobtainIf=(SELECT\\ 1)\\=1\n"
             )
         );
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -43,10 +48,10 @@ fn a_secret_without_a_key_is_told_by_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let preparer = preparer(directory.path());
     fs::write(&preparer.access.password, "\n").unwrap();
-    let error = preparer.write_properties("h", false).unwrap_err();
+    let error = preparer.write_properties("h", &Prepared::default()).unwrap_err();
     assert!(format!("{error:#}").ends_with("password is empty: the Secret must have this key"));
     fs::remove_file(&preparer.access.username).unwrap();
-    let error = preparer.write_properties("h", false).unwrap_err();
+    let error = preparer.write_properties("h", &Prepared::default()).unwrap_err();
     assert!(format!("{error:#}").contains("cannot read"), "{error:#}");
 }
 

@@ -141,6 +141,14 @@ pub enum Reason {
     LockRowMissing,
     /// The database or the volume takes no writes.
     ReadOnly,
+    /// A pooler shares the database's sessions between clients.
+    PoolerBetween,
+    /// The database's tables are those of another group.
+    DatabaseInUse,
+    /// The database's server was promoted, restored or replaced; the lock is nobody's for one lease.
+    ServerChanged,
+    /// It is not known whether a pooler shares the database's sessions between clients.
+    SessionsNotProven,
     /// The storage gives the lock of a lost node away before its broker would be killed.
     FenceTooLate,
     /// An agent of a later version says something that this operator has no word for: the message is the
@@ -226,7 +234,7 @@ pub enum Reason {
 
 impl Reason {
     /// What keeps the storage or its lock from working.
-    pub const STORAGE_PROBLEMS: [Self; 24] = [
+    pub const STORAGE_PROBLEMS: [Self; 27] = [
         Self::DatabaseUnreachable,
         Self::AuthenticationRefused,
         Self::TlsRefused,
@@ -235,6 +243,9 @@ impl Reason {
         Self::DriverMissing,
         Self::TablesMismatch,
         Self::LockRowMissing,
+        Self::PoolerBetween,
+        Self::DatabaseInUse,
+        Self::ServerChanged,
         Self::ReadOnly,
         Self::FenceTooLate,
         Self::LocksLocal,
@@ -253,10 +264,11 @@ impl Reason {
         Self::StorageFailed,
     ];
     /// What people should know of storage that works.
-    pub const STORAGE_NOTES: [Self; 7] = [
+    pub const STORAGE_NOTES: [Self; 8] = [
         Self::WritesNotFenced,
         Self::CommitsMayBeLost,
         Self::ClockSkew,
+        Self::SessionsNotProven,
         Self::LateWrites,
         Self::AnswersFromMemory,
         Self::AttributesCached,

@@ -1,38 +1,13 @@
-//! JDBC URLs, and which of their parameters are not the user's.
+//! JDBC URLs.
 
 use super::{
+    jdbc_parameters,
     settings::{DatabaseKind, DatabaseServer, DatabaseTls},
     store::{Database, Server, bracketed},
 };
 
 /// Password of the keystore with the authority's certificates: it protects nothing, they are public.
 pub const KEYSTORE_PASSWORD: &str = "changeit";
-
-/// Parameters that Tandem sets, in any spelling, and why. A name that ends in `*` is a beginning.
-const REFUSED: [(&str, &str); 22] = [
-    ("user", "credentials come from credentialsSecret"),
-    ("username", "credentials come from credentialsSecret"),
-    ("password*", "credentials come from credentialsSecret"),
-    ("ssl*", "encryption comes from tls"),
-    ("usessl", "encryption comes from tls"),
-    ("requiressl", "encryption comes from tls"),
-    ("verifyservercertificate", "encryption comes from tls"),
-    ("trustcertificate*", "encryption comes from tls"),
-    ("truststore*", "encryption comes from tls"),
-    ("trustservercertificate", "encryption comes from tls"),
-    ("servercertificate", "encryption comes from tls"),
-    ("serversslcert", "encryption comes from tls"),
-    ("disablesslhostnameverification", "encryption comes from tls"),
-    ("gssencmode", "encryption comes from tls"),
-    ("applicationname", "the lease's holder is known by it"),
-    ("useaffectedrows", "a renewal within the same millisecond would count as lost"),
-    ("autocommit", "a renewal must take effect at once"),
-    ("readonly*", "the lease must be written"),
-    ("targetservertype", "every connection must lead to the server that takes writes"),
-    ("loadbalance*", "every connection must lead to the server that takes writes"),
-    ("sessionvariables", "the session's variables tell who holds the lease"),
-    ("initsql*", "the session's variables tell who holds the lease"),
-];
 
 /// What connections are for: it decides how long an answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,37 +28,6 @@ const ANSWER_MILLIS: u64 = 30_000;
 /// takes whole seconds, and 0 is for ever.
 pub fn lease_wait_millis(database: &Database) -> u64 {
     (database.lease_millis / 2).max(1000)
-}
-
-/// Why a parameter of the user's is refused, if it is.
-pub fn refusal(name: &str) -> Option<String> {
-    let lower = name.to_ascii_lowercase();
-    let hits = |pattern: &str| match pattern.strip_suffix('*') {
-        Some(start) => lower.starts_with(start),
-        None => lower == pattern,
-    };
-    REFUSED
-        .iter()
-        .find(|(pattern, _)| hits(pattern))
-        .map(|(_, why)| format!("{name} is set by Tandem ({why}); remove it"))
-}
-
-/// Why a parameter of the user's cannot be written into a URL, if it cannot. MariaDB's driver takes
-/// values as they stand (3.5.4), the others decode them.
-pub fn unwritable(kind: DatabaseKind, name: &str, value: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.is_empty() || !name.chars().all(plain) {
-        return Some(format!(
-            "{name:?} is no parameter's name: use letters, digits, '_', '.', '-'"
-        ));
-    }
-    let as_it_stands = |c: char| c.is_ascii_graphic() && !matches!(c, '&' | '?' | '#' | '{' | '}');
-    match kind {
-        DatabaseKind::MariaDB if !value.chars().all(as_it_stands) => Some(format!(
-            "{name}: MariaDB's driver takes no blanks and none of & ? # {{ }} in a value; leave them out"
-        )),
-        DatabaseKind::PostgreSQL | DatabaseKind::MySQL | DatabaseKind::MariaDB => None,
-    }
 }
 
 /// The driver's usual class.
@@ -109,11 +53,16 @@ pub fn url(database: &Database, purpose: Purpose, keystore: &str) -> String {
     };
     let mut parameters: Vec<(&str, String)> = tls(server, keystore);
     parameters.extend(timeouts(database, server.kind, purpose));
-    let timeout = |name: &str| matches!(name, "connectTimeout" | "socketTimeout");
+    if server.kind == DatabaseKind::MariaDB {
+        // A server may name another one at login, which the agent would not follow.
+        parameters.push(("permitRedirect", "false".to_owned()));
+    }
+    // The agent's sessions set the same path.
+    parameters.extend(database.schema.iter().map(|schema| ("currentSchema", schema.clone())));
     let users = database
         .parameters
         .iter()
-        .filter(|(name, _)| purpose == Purpose::Messages || !timeout(name));
+        .filter(|(name, _)| purpose == Purpose::Messages || !jdbc_parameters::is_timeout(name));
     for (name, value) in users {
         parameters.retain(|(set, _)| set != name);
         parameters.push((name, written(server.kind, value)));

@@ -9,6 +9,7 @@ fn database(kind: DatabaseKind, tls: DatabaseTls) -> Database {
             name: "mq".into(),
             tls,
         }),
+        schema: None,
         parameters: std::collections::BTreeMap::new(),
         table_prefix: String::new(),
         driver_class: driver_class(kind).into(),
@@ -47,7 +48,7 @@ fn every_kind_has_its_own_words_for_tls_and_times() {
         (
             DatabaseKind::MariaDB,
             DatabaseTls::Encrypted,
-            "jdbc:mariadb://db.shop.svc:1234/mq?sslMode=trust&connectTimeout=5000&socketTimeout=30000&tcpKeepAlive=true",
+            "jdbc:mariadb://db.shop.svc:1234/mq?sslMode=trust&connectTimeout=5000&socketTimeout=30000&tcpKeepAlive=true&permitRedirect=false",
             "connectTimeout=2500&socketTimeout=2500&",
         ),
     ] {
@@ -60,11 +61,11 @@ fn every_kind_has_its_own_words_for_tls_and_times() {
 #[test]
 fn parameters_are_escaped_and_times_of_the_users_leave_the_lease_alone() {
     let mut database = database(DatabaseKind::PostgreSQL, DatabaseTls::Off);
-    database.parameters = [("options", "-c a=b&${x}#{y}"), ("socketTimeout", "90")]
+    database.parameters = [("channelBinding", "-c a=b&${x}#{y}"), ("socketTimeout", "90")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let messages = url(&database, Purpose::Messages, "");
-    assert!(messages.contains("options=-c%20a%3Db%26%24%7Bx%7D%23%7By%7D"), "{messages}");
+    assert!(messages.contains("channelBinding=-c%20a%3Db%26%24%7Bx%7D%23%7By%7D"), "{messages}");
     assert!(messages.contains("socketTimeout=90") && !messages.contains("socketTimeout=30"));
     assert!(url(&database, Purpose::Lease, "").contains("socketTimeout=2&"));
 }
@@ -79,19 +80,10 @@ fn an_address_of_ipv6_stands_in_brackets() {
 }
 
 #[test]
-fn what_tandem_sets_is_refused_in_any_spelling() {
-    for name in ["user", "Password", "sslmode", "sslMode", "ApplicationName", "useAffectedRows"] {
-        assert!(refusal(name).unwrap().contains("remove it"), "{name}");
+fn a_schema_is_in_every_url() {
+    let mut database = database(DatabaseKind::PostgreSQL, DatabaseTls::Off);
+    database.schema = Some("mq".into());
+    for purpose in [Purpose::Messages, Purpose::Lease] {
+        assert!(url(&database, purpose, "").ends_with("&currentSchema=mq"));
     }
-    for name in ["prepareThreshold", "socketTimeout", "rewriteBatchedStatements"] {
-        assert_eq!(refusal(name), None);
-    }
-}
-
-#[test]
-fn what_cannot_be_written_is_refused() {
-    assert!(unwritable(DatabaseKind::MariaDB, "a", "b&c").is_some());
-    assert!(unwritable(DatabaseKind::MariaDB, "a", "${b}").is_some());
-    assert!(unwritable(DatabaseKind::PostgreSQL, "a", "b&c ").is_none());
-    assert!(unwritable(DatabaseKind::PostgreSQL, "a=b", "c").is_some());
 }

@@ -3,6 +3,7 @@
 pub mod classic;
 pub mod environment;
 pub mod jdbc;
+pub mod jdbc_parameters;
 pub mod report;
 pub mod settings;
 pub mod signs;

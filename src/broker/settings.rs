@@ -126,8 +126,14 @@ pub struct LeaseSettings {
     pub server: DatabaseServer,
     /// How the broker gets at it.
     pub access: DatabaseAccess,
+    /// PostgreSQL: the schema with the tables; without it the user's own search path decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
     /// Before the names of all tables.
     pub table_prefix: String,
+    /// Whose tables they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<GroupIdentity>>,
     /// Whether the messages are in the same database: then their tables are fenced by it.
     pub holds_messages: bool,
     /// How often a standby tries to get the lease.
@@ -136,6 +142,25 @@ pub struct LeaseSettings {
     pub renew_millis: u64,
     /// How long it runs after a renewal.
     pub lease_millis: u64,
+}
+
+/// A `BrokerCluster`. One that was deleted and made again has another uid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupIdentity {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl GroupIdentity {
+    /// `<namespace>/<name>/<uid>`.
+    pub fn in_words(&self) -> String {
+        format!("{}/{}/{}", self.namespace, self.name, self.uid)
+    }
 }
 
 /// A database server that the agent can ask.
@@ -190,7 +215,8 @@ pub struct DatabaseAccess {
     /// A file with the password.
     pub password: String,
     /// A `java.util.Properties` file that the agent writes before each start of a broker: `username`,
-    /// `password`, `holder` (the lease's holder id, new for each start) and `createTables`.
+    /// `password`, `holder` (the lease's holder id, new for each start), `createTables`
+    /// and `obtainIf` (what must hold in the database for this broker to obtain the lease, in SQL).
     pub properties: String,
     /// The JDBC driver's class, looked for before a start.
     pub driver_class: String,

@@ -69,6 +69,8 @@ impl Store {
 pub struct Database {
     /// Where it is.
     pub server: Server,
+    /// PostgreSQL: the schema with the tables; without it the user's own search path decides.
+    pub schema: Option<String>,
     /// Further parameters of the JDBC URL.
     pub parameters: BTreeMap<String, String>,
     /// Before the names of all tables.
@@ -135,7 +137,8 @@ impl Database {
                 secret::without_userinfo(url.split(['?', ';']).next().unwrap_or_default(), "...")
             }
         };
-        format!("{place} table {}", self.lock_table())
+        let schema = self.schema.as_ref().map(|schema| format!("{schema}.")).unwrap_or_default();
+        format!("{place} table {schema}{}", self.lock_table())
     }
 
     /// Whether the driver wants the authority's certificates as a keystore: MySQL's reads no PEM.

@@ -195,6 +195,12 @@ pub enum ProblemKind {
     LockRowMissing,
     /// The server takes no writes: a replica.
     ReadOnly,
+    /// A pooler shares the server's sessions between clients.
+    PoolerBetween,
+    /// The tables are those of another group.
+    DatabaseInUse,
+    /// The server was promoted, restored or replaced; the lock is nobody's for one lease.
+    ServerChanged,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,
@@ -219,6 +225,8 @@ pub enum NoteKind {
     CommitsMayBeLost,
     /// This node's clock and the database's differ.
     ClockSkew,
+    /// Somebody answers in the server's place, and it is not known whether he shares its sessions.
+    SessionsNotProven,
     /// What a newer agent says; never said by this one.
     #[serde(other)]
     Unknown,

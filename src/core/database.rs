@@ -7,7 +7,7 @@ use crate::{
     },
     broker::{
         classic::{config::millis, paths},
-        jdbc,
+        jdbc, jdbc_parameters,
         settings::{DatabaseKind, DatabaseServer, DatabaseTls, Preflight},
         store::{Database, Server, Store, VolumeLock},
     },
@@ -89,8 +89,7 @@ fn database(spec: &DatabaseAccess, field: &str) -> Result<Database, Vec<Problem>
     let url = spec.url.as_deref().unwrap_or_default();
     let server = if let Some(kind) = kind(spec.type_) {
         for (name, value) in &spec.parameters {
-            let wrong = jdbc::refusal(name).or_else(|| jdbc::unwritable(kind, name, value));
-            if let Some(text) = wrong {
+            if let Some(text) = jdbc_parameters::refusal(kind, name, value) {
                 problem("parameters", text);
             }
         }
@@ -113,6 +112,7 @@ fn database(spec: &DatabaseAccess, field: &str) -> Result<Database, Vec<Problem>
     let lease_millis = millis(&spec.lease.duration);
     let valid = Database {
         server,
+        schema: spec.schema.clone(),
         parameters: spec.parameters.clone(),
         table_prefix: spec.table_prefix.clone(),
         driver_class: spec.driver.class.clone().or(usual).unwrap_or_default(),

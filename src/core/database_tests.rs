@@ -60,8 +60,8 @@ fn each_problem_names_the_field_and_the_remedy() {
         assert_eq!(url_problem(url), None, "{url}");
     }
     for (spec, words) in [
-        (of("parameters: {sslmode: disable}"), "database.parameters: sslmode is set by Tandem"),
-        (of("parameters: {'a b': c}"), "database.parameters: \"a b\" is no parameter's name"),
+        (of("parameters: {sslmode: disable}"), "database.parameters: \"sslmode\" is refused (encryption comes from tls"),
+        (of("parameters: {'a b': c}"), "database.parameters: \"a b\" is refused"),
         (of("driver: {path: /tmp/../run}").replace("/tmp/../run", "/run/tandem"), "database.driver.path"),
         (
             "database: {type: Other, url: 'jdbc:x:y?password=z', driver: {class: X}, credentialsSecret: {name: a}}".into(),
@@ -80,7 +80,7 @@ fn each_problem_names_the_field_and_the_remedy() {
             "would be replaced",
         ),
         (
-            "sharedVolume: {claimName: a, lock: {database: {type: MariaDB, host: a, name: b, parameters: {a: 'b&c'}, credentialsSecret: {name: a}}}}".into(),
+            "sharedVolume: {claimName: a, lock: {database: {type: MariaDB, host: a, name: b, parameters: {initSql: 'b&c'}, credentialsSecret: {name: a}}}}".into(),
             "sharedVolume.lock.database.parameters",
         ),
     ] {

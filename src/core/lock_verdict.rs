@@ -102,6 +102,9 @@ fn problem_reason(kind: ProblemKind) -> Reason {
         ProblemKind::TablesMismatch => Reason::TablesMismatch,
         ProblemKind::LockRowMissing => Reason::LockRowMissing,
         ProblemKind::ReadOnly => Reason::ReadOnly,
+        ProblemKind::PoolerBetween => Reason::PoolerBetween,
+        ProblemKind::DatabaseInUse => Reason::DatabaseInUse,
+        ProblemKind::ServerChanged => Reason::ServerChanged,
         ProblemKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
@@ -111,13 +114,14 @@ fn note_reason(kind: NoteKind) -> Reason {
         NoteKind::WritesNotFenced => Reason::WritesNotFenced,
         NoteKind::CommitsMayBeLost => Reason::CommitsMayBeLost,
         NoteKind::ClockSkew => Reason::ClockSkew,
+        NoteKind::SessionsNotProven => Reason::SessionsNotProven,
         NoteKind::Unknown => Reason::ReportedByNewerAgent,
     }
 }
 
 /// Which note names the condition's reason, if there are several.
 fn rank(reason: Reason) -> u8 {
-    [Reason::WritesNotFenced, Reason::CommitsMayBeLost]
+    [Reason::SessionsNotProven, Reason::WritesNotFenced, Reason::CommitsMayBeLost]
         .iter()
         .position(|worse| *worse == reason)
         .and_then(|rank| u8::try_from(rank).ok())

@@ -45,18 +45,38 @@ pub async fn transactional(session: &mut Session, table: &str) -> Result<(), Fai
 }
 
 /// Whether a failure of the server may lose what it has confirmed.
-pub async fn notes(session: &mut Session, dialect: Dialect) -> Result<Vec<DatabaseNote>, Failure> {
+pub async fn notes(
+    session: &mut Session,
+    dialect: Dialect,
+    holds_messages: bool,
+) -> Result<Vec<DatabaseNote>, Failure> {
     let reasons = match dialect {
         Dialect::Postgres => postgres(session).await?,
-        Dialect::MySql => mysql(session).await?,
+        Dialect::MySql => mysql(&variables(session).await?),
     };
-    Ok(reasons
-        .into_iter()
-        .map(|reason| DatabaseNote {
-            kind: NoteKind::CommitsMayBeLost,
-            message: format!("messages that brokers have confirmed may be lost: {reason}"),
-        })
-        .collect())
+    Ok(reasons.iter().map(|reason| note(holds_messages, reason)).collect())
+}
+
+/// With the journal on a volume nothing of the messages is in the database. A lease that is lost is
+/// given a second time, and a journal with two writers is destroyed.
+fn note(holds_messages: bool, reason: &str) -> DatabaseNote {
+    let consequence = if holds_messages {
+        "messages that brokers have confirmed may be lost"
+    } else {
+        "the lease may be given to a second broker, and two brokers may write to the journal and \
+         destroy it"
+    };
+    DatabaseNote { kind: NoteKind::CommitsMayBeLost, message: format!("{consequence}: {reason}") }
+}
+
+/// The server does not tell whether it was promoted or restored.
+pub fn unseen_history(holds_messages: bool) -> DatabaseNote {
+    note(
+        holds_messages,
+        "a replica that was promoted cannot be told from the server before, so nobody waits until the \
+         lease that the former server gave has run out; GRANT EXECUTE ON FUNCTION pg_control_system, \
+         pg_current_wal_lsn and pg_walfile_name to the user",
+    )
 }
 
 /// The values that a broker's session has, too: those of its user and database count.
@@ -92,19 +112,18 @@ async fn postgres(session: &mut Session) -> Result<Vec<String>, Failure> {
     Ok(reasons)
 }
 
-async fn mysql(session: &mut Session) -> Result<Vec<String>, Failure> {
-    let values = variables(session).await?;
+fn mysql(values: &Variables) -> Vec<String> {
     let mut reasons = Vec::new();
     let differs = |name: &str, wanted: &str| values.get(name).is_some_and(|value| value != wanted);
     if differs("innodb_flush_log_at_trx_commit", "1") {
         reasons.push("innodb_flush_log_at_trx_commit is not 1".to_owned());
     }
-    let logs = is(&values, "log_bin", &["ON", "1"]);
+    let logs = is(values, "log_bin", &["ON", "1"]);
     if logs && differs("sync_binlog", "1") {
         reasons.push("the binary log is on and sync_binlog is not 1".to_owned());
     }
     let semi_sync = ["rpl_semi_sync_master_enabled", "rpl_semi_sync_source_enabled"];
-    let waits = semi_sync.iter().any(|name| is(&values, name, &["ON", "1"]));
+    let waits = semi_sync.iter().any(|name| is(values, name, &["ON", "1"]));
     // MySQL does not tell how many replicas there are, MariaDB does.
     if !waits && differs("slaves_connected", "0") {
         reasons.push(
@@ -113,13 +132,21 @@ async fn mysql(session: &mut Session) -> Result<Vec<String>, Failure> {
                 .to_owned(),
         );
     }
-    if is(&values, "wsrep_on", &["ON", "1"]) {
+    if is(values, "wsrep_on", &["ON", "1"]) {
         reasons.push(
             "in a Galera cluster locks count on one node only; all brokers must use the same node"
                 .to_owned(),
         );
     }
-    Ok(reasons)
+    // The variable is there with the plug-in only.
+    if is(values, "group_replication_single_primary_mode", &["OFF", "0"]) {
+        reasons.push(
+            "group replication is in multi-primary mode, in which locks count on one server only; SET \
+             GLOBAL group_replication_single_primary_mode=ON, or let all brokers use the same server"
+                .to_owned(),
+        );
+    }
+    reasons
 }
 
 type Variables = BTreeMap<String, String>;
@@ -134,7 +161,8 @@ async fn variables(session: &mut Session) -> Result<Variables, Failure> {
     for statement in [
         "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only','super_read_only',\
          'innodb_read_only','innodb_flush_log_at_trx_commit','log_bin','sync_binlog','wsrep_on',\
-         'rpl_semi_sync_master_enabled','rpl_semi_sync_source_enabled')",
+         'rpl_semi_sync_master_enabled','rpl_semi_sync_source_enabled',\
+         'group_replication_single_primary_mode')",
         "SHOW GLOBAL STATUS WHERE Variable_name='Slaves_connected'",
     ] {
         for fields in session.rows(statement).await? {
@@ -143,4 +171,28 @@ async fn variables(session: &mut Session) -> Result<Variables, Failure> {
         }
     }
     Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str, value: &str) -> String {
+        mysql(&[(name.to_owned(), value.to_owned())].into()).join("; ")
+    }
+
+    #[test]
+    fn clusters_in_which_locks_count_on_one_server_are_told() {
+        assert!(told("wsrep_on", "ON").contains("Galera"));
+        let mode = "group_replication_single_primary_mode";
+        assert!(told(mode, "OFF").contains("multi-primary"));
+        assert_eq!(told(mode, "ON"), "");
+        assert_eq!(told("log_bin", "OFF"), "");
+    }
+
+    #[test]
+    fn a_lost_lease_is_told_as_what_it_destroys() {
+        assert!(note(true, "x").message.contains("messages that brokers have confirmed"));
+        assert!(note(false, "x").message.contains("write to the journal"));
+    }
 }

@@ -70,6 +70,21 @@ pub async fn forget_ended(session: &mut Session, sql: &Sql) -> Result<(), Failur
     Ok(())
 }
 
+/// How many sessions of brokers there are, of whatever broker of these tables.
+pub async fn brokers(session: &mut Session, sql: &Sql, cluster: &str) -> Result<usize, Failure> {
+    if sql.dialect == Dialect::Postgres {
+        let count = Sql::count_brokers(cluster);
+        let count = count.ok_or_else(|| Failure::answer(format!("a cluster named {cluster:?}")))?;
+        let row = session.rows(&count).await?.into_iter().next().unwrap_or_default();
+        return usize::try_from(number(&row, 0)?).map_err(Failure::answer);
+    }
+    let registered =
+        session.rows(&format!("SELECT ID FROM {}", sql.table(Table::Sessions))).await?;
+    let alive = alive(session).await?;
+    let ids = registered.iter().map(|row| number(row, 0)).collect::<Result<Vec<_>, _>>()?;
+    Ok(ids.iter().filter(|id| alive.contains(id)).count())
+}
+
 async fn kill(session: &mut Session, id: i64) -> Result<(), Failure> {
     match session.run(&format!("KILL {id}")).await {
         Err(Failure::Server { code, .. }) if code == GONE => Ok(()),

@@ -1,16 +1,16 @@
 //! Looking at the lease's row, and what any agent does about what it finds there.
 
 use crate::clock;
-use crate::database::ending;
 use crate::database::problem::Failure;
 use crate::database::session::{Session, number, text};
 use crate::database::sql::{Sql, Whose};
-use crate::lock::lease::{REPAIR, Row};
+use crate::database::{ending, history};
+use crate::lock::lease::{Nobody, REPAIR, Row};
 
 /// The row; put back when it is missing. Sessions of a holder whose lease has run out are ended: a
 /// takeover waits for their open transactions, and a frozen broker ends none.
 pub async fn look(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
-    let row = match read(session, sql).await? {
+    let mut row = match read(session, sql).await? {
         Some(row) => row,
         None => repair(session, sql).await?,
     };
@@ -23,20 +23,42 @@ pub async fn look(session: &mut Session, sql: &Sql) -> Result<Row, Failure> {
             other => drop(other?),
         }
     }
+    if row.nobody == Some(Nobody::NewHistory)
+        && let Some(history) = session.history(sql.dialect).await?
+    {
+        let left = history::settle(session, sql, &history).await?;
+        hold_back(&mut row, left);
+    }
     Ok(row)
+}
+
+/// A row that nobody may believe yet. A lease that runs is its holder's on any server.
+fn hold_back(row: &mut Row, left: i64) {
+    if left == 0 || row.runs() {
+        row.nobody = None;
+        return;
+    }
+    row.holder = Some(REPAIR.to_owned());
+    row.left_millis = left;
 }
 
 /// The row as it is.
 pub async fn read(session: &mut Session, sql: &Sql) -> Result<Option<Row>, Failure> {
     let asked = clock::now().as_millisecond();
-    let rows = session.rows(&sql.look()).await?;
+    let history = session.history(sql.dialect).await?;
+    let rows = session.rows(&sql.look(history.as_deref())).await?;
     let answered = clock::now().as_millisecond();
     let Some(fields) = rows.into_iter().next() else { return Ok(None) };
     let holder = text(&fields, 0);
     let left_millis = number(&fields, 1)?;
     let database = number(&fields, 2)?;
+    let nobody = if number(&fields, 3)? == 0 {
+        Some(Nobody::NewHistory)
+    } else {
+        (left_millis > 0 && holder.as_deref() == Some(REPAIR)).then_some(Nobody::RowMissing)
+    };
     Ok(Some(Row {
-        repaired: left_millis > 0 && holder.as_deref() == Some(REPAIR),
+        nobody,
         holder,
         left_millis,
         // The database read its clock at about half of the time.

@@ -17,6 +17,7 @@ use crate::broker::report::{DatabaseNote, DatabaseProblem};
 use crate::broker::settings::LeaseSettings;
 use crate::lock::lease::Row;
 
+use self::prepare::Wanted;
 pub use self::prepare::skew;
 use self::problem::Failure;
 use self::session::Session;
@@ -25,9 +26,13 @@ use self::sql::Sql;
 mod durability;
 mod ending;
 mod epoch;
+mod facts;
 mod fence;
+mod group;
+mod history;
 mod look;
 mod mysql;
+mod pooler;
 mod postgres;
 mod prepare;
 mod problem;
@@ -48,6 +53,8 @@ const GOOD_BYE: Duration = Duration::from_millis(200);
 pub struct Prepared {
     /// The broker shall create the message tables.
     pub create_tables: bool,
+    /// What must hold in the database for this broker to obtain the lease: a condition in SQL.
+    pub obtain_if: String,
     /// Product and version, if the database could be asked.
     pub server: Option<String>,
     /// What is not as it should be, though brokers may run.
@@ -100,7 +107,9 @@ impl Database {
     pub async fn prepare(&self) -> Result<Prepared, DatabaseProblem> {
         self.step(PREPARE, async |session| {
             let messages = self.settings.holds_messages;
-            prepare::prepare(session, &self.sql, messages, self.statement()).await
+            let group = self.settings.group.as_deref();
+            let wanted = Wanted { messages, group, patience: self.statement() };
+            prepare::prepare(session, &self.sql, wanted).await
         })
         .await
     }
@@ -154,7 +163,8 @@ impl Database {
     }
 
     async fn connect(&self) -> Result<Session, Failure> {
-        within(CONNECT, Session::open(&self.settings, self.statement())).await
+        // A large future, in the middle of others.
+        Box::pin(Session::open(&self.settings, self.statement())).await
     }
 
     /// How long one statement may take.

@@ -35,6 +35,11 @@ impl MySql {
         Ok(Self { conn: Aside(Some(conn)) })
     }
 
+    /// The number of the session in the server's handshake.
+    pub fn number_at_login(&self) -> Option<i64> {
+        self.conn.0.as_ref().map(|conn| i64::from(conn.id()))
+    }
+
     /// The rows that a statement gives, in the text protocol: one round trip.
     pub async fn rows(&mut self, statement: &str) -> Result<Vec<Fields>, Foreign> {
         let Some(conn) = self.conn.0.as_mut() else {

@@ -1,6 +1,6 @@
 //! Sessions with PostgreSQL over a connection of our own.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{
+    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex,
+};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::SslMode;
@@ -72,6 +74,25 @@ impl Postgres {
         Self { client: Some(client), traffic }
     }
 
+    /// The number of the session in the server's `BackendKeyData`. The library keeps it to itself, and
+    /// writes it into a request to cancel a query: one that goes nowhere tells it.
+    pub async fn number_at_login(&self) -> Option<i64> {
+        let (request, mut read) = duplex(64);
+        let cancel = self.client.as_ref()?.cancel_token();
+        let heard = async {
+            // The request's length and code; before it perhaps the question for TLS, of 8 bytes.
+            let mut head = [0; 8];
+            read.read_exact(&mut head).await?;
+            if head.starts_with(&8_i32.to_be_bytes()) {
+                read.write_all(b"S").await?;
+                read.read_exact(&mut head).await?;
+            }
+            read.read_i32().await
+        };
+        let (_, number) = tokio::join!(cancel.cancel_query_raw(request, Nowhere), heard);
+        number.ok().map(i64::from)
+    }
+
     /// The rows that a statement gives. One round trip: the simple protocol prepares nothing.
     pub async fn rows(&self, statement: &str) -> Result<Vec<Fields>, Foreign> {
         let Some(client) = &self.client else {
@@ -124,9 +145,9 @@ struct Handshake {
 }
 
 impl TlsConnect<TcpStream> for Handshake {
-    type Stream = Secured;
+    type Stream = Secured<Encrypted<TcpStream>>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Stream>> + Send>>;
 
     fn connect(self, stream: TcpStream) -> Self::Future {
         let handshake = TlsConnector::from(self.tls).connect(self.name, stream);
@@ -134,17 +155,30 @@ impl TlsConnect<TcpStream> for Handshake {
     }
 }
 
-/// An encrypted connection.
-struct Secured(Encrypted<TcpStream>);
+/// The other end of a request that goes nowhere.
+struct Nowhere;
 
-impl TlsStream for Secured {
+impl TlsConnect<DuplexStream> for Nowhere {
+    type Stream = Secured<DuplexStream>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Self::Stream>>;
+
+    fn connect(self, stream: DuplexStream) -> Self::Future {
+        ready(Ok(Secured(stream)))
+    }
+}
+
+/// A connection that the library takes for an encrypted one.
+struct Secured<S>(S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secured<S> {
     /// None: the authority's signature proves the server, or whoever answers is believed anyway.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
 }
 
-impl AsyncRead for Secured {
+impl<S: AsyncRead + Unpin> AsyncRead for Secured<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -154,7 +188,7 @@ impl AsyncRead for Secured {
     }
 }
 
-impl AsyncWrite for Secured {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Secured<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

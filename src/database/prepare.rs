@@ -3,30 +3,50 @@
 use std::time::Duration;
 
 use crate::broker::report::{DatabaseNote, NoteKind};
+use crate::broker::settings::GroupIdentity;
 use crate::database::durability;
 use crate::database::problem::Failure;
 use crate::database::session::{Session, text};
 use crate::database::sql::{Dialect, Sql, Table};
-use crate::database::{Prepared, ending, fence, look};
+use crate::database::{Prepared, ending, fence, group, history, look};
 
 /// Messages expire by the broker's clock and are counted by the database's.
 const SKEW_MILLIS: i64 = 2_000;
+
+/// What a database is to be prepared for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Whether the messages are in it.
+    pub messages: bool,
+    /// Whose tables they are, if that was told.
+    pub group: Option<&'a GroupIdentity>,
+    /// How long to wait for another agent.
+    pub patience: Duration,
+}
 
 /// Prepares the database; two agents do so at the same time.
 pub async fn prepare(
     session: &mut Session,
     sql: &Sql,
-    holds_messages: bool,
-    patience: Duration,
+    wanted: Wanted<'_>,
 ) -> Result<Prepared, Failure> {
+    let Wanted { messages: holds_messages, group, patience } = wanted;
     let server = server(session, sql.dialect).await?;
     durability::writable(session, sql.dialect).await?;
+    schema(session, sql).await?;
     fence::alone(session, sql, patience).await?;
     let used = holds_messages && has(session, sql, Table::Messages).await?;
+    let history = session.history(sql.dialect).await?;
     own_tables(session, sql, holds_messages && !used).await?;
+    if let Some(group) = group {
+        group::claim(session, sql, group).await?;
+    }
     ending::forget_ended(session, sql).await?;
     let mut create_tables = false;
-    let mut notes = durability::notes(session, sql.dialect).await?;
+    let mut notes = durability::notes(session, sql.dialect, holds_messages).await?;
+    if history.is_none() {
+        notes.push(durability::unseen_history(holds_messages));
+    }
     if holds_messages {
         create_tables = !message_tables(session, sql).await?;
         if !create_tables {
@@ -38,7 +58,10 @@ pub async fn prepare(
         None => look::repair(session, sql).await?,
     };
     notes.extend(skew(row.clock_offset_millis));
-    Ok(Prepared { create_tables, server, notes })
+    notes.extend(session.doubt().map(not_proven));
+    let group = group.and_then(|group| Sql::fact_literal(&group.in_words()));
+    let obtain_if = sql.obtain_if(group.as_deref(), history.as_deref());
+    Ok(Prepared { create_tables, obtain_if, server, notes })
 }
 
 /// Product and version.
@@ -51,6 +74,15 @@ async fn server(session: &mut Session, dialect: Dialect) -> Result<Option<String
         }
     };
     session.value(version).await
+}
+
+/// A path that leads nowhere is no error to PostgreSQL.
+async fn schema(session: &mut Session, sql: &Sql) -> Result<(), Failure> {
+    let Some((schema, exists)) = sql.schema_is_there() else { return Ok(()) };
+    if session.rows(&exists).await?.is_empty() {
+        return Err(Failure::NoSchema(schema.to_owned()));
+    }
+    Ok(())
 }
 
 /// Makes our own tables and their rows, and checks them. An administrator may have made them.
@@ -66,6 +98,9 @@ async fn own_tables(session: &mut Session, sql: &Sql, first: bool) -> Result<(),
     }
     session.run(&sql.first_epoch()).await?;
     if fresh_lock {
+        if let Some(history) = session.history(sql.dialect).await? {
+            history::begin(session, sql, &history).await?;
+        }
         // A lock's table that was dropped while a broker ran: that broker must see its end first.
         let row = if first { sql.first_row() } else { sql.repair() };
         session.run(&row).await?;
@@ -137,6 +172,17 @@ fn mismatch(sql: &Sql, table: Table, found: &[String]) -> Failure {
         found.join(", "),
         missing(found, table).join(", ")
     ))
+}
+
+fn not_proven(why: &str) -> DatabaseNote {
+    DatabaseNote {
+        kind: NoteKind::SessionsNotProven,
+        message: format!(
+            "a proxy or pooler answers in the database's place, and whether it shares sessions between \
+             clients could not be found out: {why}; give host and port of the server itself, or make \
+             sure that the pooler is in session mode and has sessions to spare"
+        ),
+    }
 }
 
 /// What people should know of this node's clock, if it differs so much from the database's.

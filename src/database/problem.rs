@@ -31,6 +31,19 @@ pub enum Failure {
     Mismatch(String),
     /// The server takes no writes.
     ReadOnly(String),
+    /// There is no such schema.
+    NoSchema(String),
+    /// The tables are those of another group, by name.
+    OtherGroup(String),
+    /// The tables are those of an earlier group of the same name, of which something is left.
+    FormerGroup {
+        /// The group.
+        group: String,
+        /// Sessions of its brokers.
+        sessions: usize,
+    },
+    /// A pooler shares the server's sessions between clients.
+    Pooler(String),
     /// The server's answer makes no sense.
     Answer(String),
 }
@@ -53,6 +66,10 @@ impl Failure {
             | Self::Credentials(_)
             | Self::Mismatch(_)
             | Self::ReadOnly(_)
+            | Self::NoSchema(_)
+            | Self::Pooler(_)
+            | Self::OtherGroup(_)
+            | Self::FormerGroup { .. }
             | Self::Answer(_)) => other,
         }
     }
@@ -67,10 +84,14 @@ impl Failure {
             Self::Credentials(_) => ProblemKind::AuthenticationRefused,
             Self::Mismatch(_) => ProblemKind::TablesMismatch,
             Self::ReadOnly(_) => ProblemKind::ReadOnly,
+            Self::NoSchema(_) => ProblemKind::DatabaseMissing,
+            Self::Pooler(_) => ProblemKind::PoolerBetween,
+            Self::OtherGroup(_) | Self::FormerGroup { .. } => ProblemKind::DatabaseInUse,
         }
     }
 
-    fn words(&self) -> String {
+    /// In words, without the remedy.
+    pub fn words(&self) -> String {
         match self {
             Self::Server { code, message } => {
                 format!("{}: {message} ({code})", complaint(refusal(code)))
@@ -81,6 +102,18 @@ impl Failure {
             | Self::Credentials(why)
             | Self::Mismatch(why)
             | Self::ReadOnly(why) => why.clone(),
+            Self::OtherGroup(group) => {
+                format!("its tables are those of the BrokerCluster {group} (namespace/name/uid)")
+            }
+            Self::FormerGroup { group, sessions } => format!(
+                "its tables are those of an earlier BrokerCluster of this name, {group} \
+                 (namespace/name/uid), whose lease has not run out or of whose brokers {sessions} \
+                 sessions are open"
+            ),
+            Self::Pooler(why) => {
+                format!("a pooler in between shares the server's sessions between clients: {why}")
+            }
+            Self::NoSchema(schema) => format!("there is no schema {schema:?}"),
             Self::Answer(what) => format!("unexpected answer: {what}"),
         }
     }
@@ -109,6 +142,10 @@ impl Foreign {
             ours @ (Failure::Late(_)
             | Failure::Credentials(_)
             | Failure::Mismatch(_)
+            | Failure::NoSchema(_)
+            | Failure::Pooler(_)
+            | Failure::OtherGroup(_)
+            | Failure::FormerGroup { .. }
             | Failure::ReadOnly(_)) => ours,
         }
     }
@@ -148,6 +185,9 @@ fn complaint(kind: ProblemKind) -> &'static str {
         ProblemKind::DatabaseUnreachable
         | ProblemKind::DriverMissing
         | ProblemKind::LockRowMissing
+        | ProblemKind::ServerChanged
+        | ProblemKind::DatabaseInUse
+        | ProblemKind::PoolerBetween
         | ProblemKind::Unknown => "the server reports an error",
     }
 }
@@ -182,7 +222,7 @@ fn remedy(kind: ProblemKind) -> &'static str {
             "grant the user CREATE and TRIGGER and all rights on the tables, or let an \
              administrator make the tables and grant SELECT, INSERT, UPDATE and DELETE on them"
         }
-        ProblemKind::DatabaseMissing => "create the database, or correct the name",
+        ProblemKind::DatabaseMissing => "create the database or the schema, or correct the name",
         ProblemKind::DriverMissing => "give an image or a path with the driver's jar",
         ProblemKind::TablesMismatch => {
             "use another tablePrefix, or bring the tables to the columns of this version of the \
@@ -190,6 +230,16 @@ fn remedy(kind: ProblemKind) -> &'static str {
         }
         ProblemKind::LockRowMissing => {
             "nobody may delete the row; it was put back and can be held when its lease has run out"
+        }
+        ProblemKind::ServerChanged => "nothing needs to be done",
+        ProblemKind::DatabaseInUse => {
+            "brokers of an earlier group of the same name are waited for; otherwise use another database, \
+             schema or tablePrefix, or, if the other group is gone for good, delete the row 'group' from \
+             TANDEM_STORE"
+        }
+        ProblemKind::PoolerBetween => {
+            "give host and port of the server itself, or put the pooler into session mode: a broker is \
+             known by its session"
         }
         ProblemKind::ReadOnly => "give the host and port of the primary server",
         ProblemKind::Unknown => "",

@@ -19,14 +19,24 @@ pub struct Row {
     pub holder: Option<String>,
     /// How long it still ran when the database read the row, by its own clock. 0 or less: run out.
     pub left_millis: i64,
-    /// The row was gone; a lease that nobody holds is in its place and still runs.
-    pub repaired: bool,
+    /// Why nobody may obtain the lease for now, if so.
+    pub nobody: Option<Nobody>,
     /// This node's clock minus the database's.
     pub clock_offset_millis: i64,
 }
 
+/// Why nobody may obtain the lease for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    /// The row was gone; a lease that nobody holds is in its place and still runs.
+    RowMissing,
+    /// The server is another one than that on which the lease was given.
+    NewHistory,
+}
+
 impl Row {
-    fn runs(&self) -> bool {
+    /// Whether somebody's lease runs.
+    pub fn runs(&self) -> bool {
         self.left_millis > 0
     }
 }
@@ -83,12 +93,7 @@ mod tests {
     use super::*;
 
     fn row(holder: Option<&str>, left_millis: i64) -> Row {
-        Row {
-            holder: holder.map(str::to_owned),
-            left_millis,
-            repaired: false,
-            clock_offset_millis: 0,
-        }
+        Row { holder: holder.map(str::to_owned), left_millis, nobody: None, clock_offset_millis: 0 }
     }
 
     #[test]

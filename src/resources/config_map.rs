@@ -14,8 +14,9 @@ use crate::{
             launch, log, paths,
         },
         settings::{
-            AgentSettings, CredentialSettings, DatabaseAccess, GreetingSettings, LeaseSettings,
-            LockSettings, RecordPort, SETTINGS_FILE, SETTINGS_SCHEMA, VolumeSettings,
+            AgentSettings, CredentialSettings, DatabaseAccess, GreetingSettings, GroupIdentity,
+            LeaseSettings, LockSettings, RecordPort, SETTINGS_FILE, SETTINGS_SCHEMA,
+            VolumeSettings,
         },
         store::{Database, Server, Store, VolumeLock},
     },
@@ -70,7 +71,7 @@ pub fn agent_settings(cluster: &ValidCluster) -> AgentSettings {
             &spec.broker.java,
             cluster.store.database().and_then(|database| database.driver_directory.as_deref()),
         ),
-        lock: lock(&cluster.store),
+        lock: lock(cluster),
         greeting: GreetingSettings::OpenWire { port: GREETING_PORT },
         ports: ports(cluster),
         hang_timeout_millis: millis(&spec.failover.hang_timeout),
@@ -97,8 +98,8 @@ fn volume(cluster: &ValidCluster) -> Option<VolumeSettings> {
     Some(VolumeSettings { members, store, preflight: *preflight, locks, keep_alive_millis })
 }
 
-fn lock(store: &Store) -> LockSettings {
-    let (database, holds_messages) = match store {
+fn lock(cluster: &ValidCluster) -> LockSettings {
+    let (database, holds_messages) = match &cluster.store {
         Store::Volume {
             lock: VolumeLock::File { poll_millis, keep_alive_millis, fence_after_millis },
             ..
@@ -120,7 +121,13 @@ fn lock(store: &Store) -> LockSettings {
         Server::Known(server) => LockSettings::Lease(LeaseSettings {
             server: server.clone(),
             access: access(database),
+            schema: database.schema.clone(),
             table_prefix: database.table_prefix.clone(),
+            group: Some(Box::new(GroupIdentity {
+                namespace: cluster.name.namespace.clone(),
+                name: cluster.name.name.clone(),
+                uid: cluster.uid.clone(),
+            })),
             holds_messages,
             poll_millis: database.poll_millis,
             renew_millis: database.renew_millis,

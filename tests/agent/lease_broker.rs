@@ -84,7 +84,8 @@ async fn run() {
 impl Lease {
     /// Takes the lease if it is free or has run out.
     async fn obtain(&mut self) -> Option<bool> {
-        self.change(&locker::obtain(KIND, self.length, &self.properties["holder"])).await
+        let (holder, obtain_if) = (&self.properties["holder"], &self.properties["obtainIf"]);
+        self.change(&locker::obtain(KIND, self.length, holder, obtain_if)).await
     }
 
     /// Renews the lease while it runs.

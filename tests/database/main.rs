@@ -14,10 +14,13 @@ use tandem::broker::settings::DatabaseKind;
 
 mod client;
 mod fence;
+mod identity;
 mod lease;
 #[path = "../support/locker.rs"]
 mod locker;
+mod pooler;
 mod refusals;
+mod schema;
 #[path = "../support/server.rs"]
 mod server;
 mod shared;
@@ -57,6 +60,10 @@ both! {
         a_look_ends_the_sessions_of_a_holder_whose_lease_has_run_out,
         a_release_ends_sessions_also_one_that_is_blocked,
         a_release_of_a_standby_leaves_the_master_alone;
+    identity:
+        another_group_on_the_same_tables_is_refused,
+        a_group_made_again_waits_for_the_former_one_s_brokers,
+        another_server_is_not_believed_for_one_lease;
     refusals:
         a_wrong_password_is_refused,
         nothing_of_a_secret_is_told_that_is_no_login,

@@ -30,6 +30,11 @@ impl World {
     /// An empty database that belongs to the user of the same name.
     pub async fn new(kind: DatabaseKind) -> Self {
         let server = tokio::task::spawn_blocking(move || shared::server(kind)).await.unwrap();
+        Self::on(server).await
+    }
+
+    /// The same on a server of the test's own.
+    pub async fn on(server: Arc<Server>) -> Self {
         let name = format!("w{}", WORLDS.fetch_add(1, Ordering::Relaxed));
         let world = Self { server, name, directory: TempDir::new().unwrap() };
         let (name, mut admin) = (&world.name, world.admin_of("").await);
@@ -88,8 +93,13 @@ impl World {
 
     /// A session of a broker, as its pool opens it.
     pub async fn broker(&self, holder: &str) -> Broker {
+        self.broker_on(&self.server, holder).await
+    }
+
+    /// The same on another server with the same database.
+    pub async fn broker_on(&self, server: &Server, holder: &str) -> Broker {
         let user = (self.name.as_str(), PASSWORD);
-        let mut client = Client::connect(&self.server, &self.name, user, holder).await;
+        let mut client = Client::connect(server, &self.name, user, holder).await;
         if !self.is_postgres() {
             client.run(&format!("SET @tandem_holder='{holder}'")).await;
             client
@@ -101,6 +111,33 @@ impl World {
             client.run("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await;
         }
         Broker { client, holder: holder.to_owned(), kind: self.server.kind }
+    }
+
+    /// Waits until a replica has all that was written here.
+    pub async fn await_copy(&self, replica: &Server) {
+        let written = self.admin().await.value("SELECT pg_current_wal_lsn()").await.unwrap();
+        let copied = format!("SELECT pg_last_wal_replay_lsn()>='{written}'::pg_lsn");
+        let mut admin = Client::connect(replica, &self.name, (ADMIN, PASSWORD), "admin").await;
+        while admin.value(&copied).await.as_deref() != Some("t") {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Cuts a replica off from what is written from now on.
+    pub async fn stop_copying(&self, replica: &Server) {
+        let mut admin = Client::connect(replica, "postgres", (ADMIN, PASSWORD), "admin").await;
+        admin.run("ALTER SYSTEM SET primary_conninfo=''").await;
+        admin.run("SELECT pg_reload_conf()").await;
+        let copying = "SELECT COUNT(*) FROM pg_stat_wal_receiver";
+        while admin.value(copying).await.as_deref() != Some("0") {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Makes a replica a primary.
+    pub async fn promote(&self, replica: &Server) {
+        let mut admin = Client::connect(replica, "postgres", (ADMIN, PASSWORD), "admin").await;
+        assert_eq!(admin.value("SELECT pg_promote()").await.as_deref(), Some("t"));
     }
 
     /// Prepared, with the broker's tables and the fence.
@@ -141,7 +178,9 @@ pub fn settings(kind: DatabaseKind, port: u16, name: &str, access: &Path) -> Lea
             driver_directories: Vec::new(),
             keystore: None,
         },
+        schema: None,
         table_prefix: String::new(),
+        group: None,
         holds_messages: true,
         poll_millis: 500,
         renew_millis: 500,
@@ -159,7 +198,12 @@ pub struct Broker {
 impl Broker {
     /// Takes the lease if it is free or has run out.
     pub async fn obtain(&mut self) -> bool {
-        self.client.run(&locker::obtain(self.kind, LEASE, &self.holder)).await == 1
+        self.obtain_if("1=1").await
+    }
+
+    /// The same, if what the agent said holds as well.
+    pub async fn obtain_if(&mut self, condition: &str) -> bool {
+        self.client.run(&locker::obtain(self.kind, LEASE, &self.holder, condition)).await == 1
     }
 
     /// Renews the lease while it runs.

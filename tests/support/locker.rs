@@ -5,16 +5,16 @@ use tandem::broker::{classic::lease_sql::statements, settings::DatabaseKind};
 
 const TABLE: &str = "ACTIVEMQ_LOCK";
 
-/// `leaseObtainStatement`.
-pub fn obtain(kind: DatabaseKind, lease: u64, holder: &str) -> String {
+/// `leaseObtainStatement`, with the condition that the agent gave to the broker.
+pub fn obtain(kind: DatabaseKind, lease: u64, holder: &str, obtain_if: &str) -> String {
     let holder = format!("'{holder}'");
-    filled(&statements(kind, TABLE, lease).obtain, &[&holder, "1", "1"])
+    filled(&statements(kind, TABLE, lease, obtain_if).obtain, &[&holder, "1", "1"])
 }
 
 /// `leaseUpdateStatement`, as a renewal.
 pub fn renew(kind: DatabaseKind, lease: u64, holder: &str) -> String {
     let holder = format!("'{holder}'");
-    filled(&statements(kind, TABLE, lease).update, &[&holder, "1", &holder])
+    filled(&statements(kind, TABLE, lease, "1=1").update, &[&holder, "1", &holder])
 }
 
 fn filled(statement: &str, values: &[&str]) -> String {

@@ -53,6 +53,23 @@ impl Server {
         server
     }
 
+    /// A PostgreSQL server that copies another one as it goes on, asynchronously.
+    #[allow(dead_code, reason = "the agents' tests have no replica")]
+    pub fn replica_of(primary: &Self) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path();
+        own(path);
+        certificates(path);
+        let from =
+            format!("host=127.0.0.1 port={} user={ADMIN} password='{PASSWORD}'", primary.port);
+        let mut copy = command(path, postgres_programs().join("pg_basebackup"));
+        run(path, copy.args(["-D", "data", "-R", "-c", "fast", "-d", &from]));
+        let kind = DatabaseKind::PostgreSQL;
+        let server = Self { kind, port: free_port(), process: Mutex::default(), directory };
+        server.start_on(server.port);
+        server
+    }
+
     /// Starts it again after [`Self::stop`], perhaps where nobody looks for it.
     pub fn start_on(&self, port: u16) {
         let directory = self.directory.path();

@@ -22,6 +22,7 @@ use super::{ImagePullPolicy, defaults};
 #[x_kube(validation = no_poll())]
 #[x_kube(validation = same_place())]
 #[x_kube(validation = same_tables())]
+#[x_kube(validation = schema_of_postgresql())]
 #[x_kube(validation = Rule::new("self.type == 'Other' || !has(self.adapter)").message("storage.database.adapter is only for type Other; remove it"))]
 pub struct Database {
     /// Where the database is and how it is used.
@@ -49,6 +50,7 @@ pub struct Database {
 #[x_kube(validation = no_poll())]
 #[x_kube(validation = same_place())]
 #[x_kube(validation = same_tables())]
+#[x_kube(validation = schema_of_postgresql())]
 pub struct DatabaseLock {
     /// Where the database is and how it is used.
     #[serde(flatten)]
@@ -95,8 +97,19 @@ fn same_place() -> Rule {
 }
 
 fn same_tables() -> Rule {
-    Rule::new("has(self.tablePrefix) == has(oldSelf.tablePrefix) && (!has(self.tablePrefix) || self.tablePrefix == oldSelf.tablePrefix)")
-        .message("database.tablePrefix cannot be changed: brokers with two sets of tables would be two masters; make a new BrokerCluster")
+    let same = |field: &str| {
+        format!(
+            "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+        )
+    };
+    let fields = ["tablePrefix", "schema"].map(same).join(" && ");
+    Rule::new(fields)
+        .message("database.tablePrefix and schema cannot be changed: brokers with two sets of tables would be two masters; make a new BrokerCluster")
+}
+
+fn schema_of_postgresql() -> Rule {
+    Rule::new("!has(self.schema) || self.type == 'PostgreSQL'")
+        .message("database.schema is for type PostgreSQL only: in MySQL and MariaDB a schema is a database, and database.name names it; with type Other write it into database.url")
 }
 
 /// Where a database is and how it is used.
@@ -122,7 +135,13 @@ pub struct DatabaseAccess {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
     pub name: Option<String>,
-    /// For type Other: the JDBC URL, without user and password.
+    /// PostgreSQL: the schema with the tables, for brokers and agents alike. It must exist. Without it
+    /// the user's search path decides. A lower-case name: letters, digits and `_`. Cannot be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
+    pub schema: Option<String>,
+    /// For type Other: the JDBC URL, without user and password. Nothing of it is judged except that it
+    /// holds no credentials and no expressions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 6, max = 2048), regex(pattern = r"^jdbc:[!-~]+$"))]
     pub url: Option<String>,
@@ -137,8 +156,9 @@ pub struct DatabaseAccess {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 30), regex(pattern = r"^([A-Za-z_][A-Za-z0-9_]*)?$"))]
     pub table_prefix: String,
-    /// Further parameters of the JDBC URL. Those that Tandem sets are refused; `connectTimeout` and
-    /// `socketTimeout` may be set and are then for the messages' connections, not for the lock's.
+    /// Further parameters of the JDBC URL, such as `prepareThreshold`. Only those are allowed that change
+    /// nothing that the lock depends on; docs/guides/database.md lists them. `connectTimeout` and
+    /// `socketTimeout` are for the messages' connections, not for the lock's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub parameters: BTreeMap<String, String>,

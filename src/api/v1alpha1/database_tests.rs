@@ -42,6 +42,7 @@ fn the_smallest_databases_are_accepted() {
         known("lease: {duration: 3s, renew: 1s, poll: 100ms}"),
         known("tls: {caSecret: {name: ca}}, driver: {path: /drivers}"),
         known("tls: {mode: Require}, tablePrefix: shop_, parameters: {a: b}"),
+        known("schema: mq"),
         other("lease: {duration: 10s}"),
     ] {
         for storage in both(&fields) {
@@ -62,6 +63,8 @@ fn what_does_not_go_together_is_refused() {
         (other("tls: {mode: Require}"), "write them into database.url"),
         (other("parameters: {a: b}"), "write them into database.url"),
         (other("lease: {poll: 1s}"), "database.lease.poll is not for type Other"),
+        (known("schema: mq").replace("PostgreSQL", "MySQL"), "a schema is a database"),
+        (other("schema: mq"), "write it into database.url"),
         (known("tls: {mode: VerifyFull}"), "mode VerifyFull needs"),
         (known("tls: {mode: Require, caSecret: {name: a}}"), "mode VerifyFull needs"),
         (known("tls: {caSecret: {name: a}, caConfigMap: {name: a}}"), "one of caSecret"),
@@ -116,6 +119,10 @@ fn another_place_would_be_another_store() {
     let prefixed = both(&known("tablePrefix: a_"));
     assert!(refusal_of_change(&database, &prefixed[0]).contains("database.tablePrefix"));
     assert!(refusal_of_change(&prefixed[1], &lock).contains("database.tablePrefix"));
+    for (before, after) in both(&known("schema: a")).iter().zip(both(&known("schema: b"))) {
+        assert!(refusal_of_change(before, &after).contains("schema cannot be changed"));
+    }
+    assert!(refusal_of_change(&database, &both(&known("schema: a"))[0]).contains("two masters"));
 }
 
 #[test]

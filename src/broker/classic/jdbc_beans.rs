@@ -108,7 +108,12 @@ fn statements(database: &Database) -> String {
         value("tablePrefix", &database.table_prefix)
     );
     if let Some(kind) = database.kind() {
-        let sql = lease_sql::statements(kind, &database.lock_table(), database.lease_millis);
+        let sql = lease_sql::statements(
+            kind,
+            &database.lock_table(),
+            database.lease_millis,
+            "#{tandemAccess['obtainIf']}",
+        );
         // The lock's table is made by the agent; a broker must not make a row that nobody checked.
         text += "<property name=\"createLockSchemaStatements\"><array value-type=\"java.lang.String\"/></property>";
         text += &value("leaseObtainStatement", &sql.obtain);

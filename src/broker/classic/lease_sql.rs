@@ -24,11 +24,13 @@ pub struct LeaseSql {
 }
 
 /// The statements for this kind of database, the lock's table and a lease of so many milliseconds.
-pub fn statements(kind: DatabaseKind, table: &str, lease: u64) -> LeaseSql {
+/// `obtain_if` must hold as well: the agent says that the tables are the group's and that the server is
+/// the one that it knows.
+pub fn statements(kind: DatabaseKind, table: &str, lease: u64, obtain_if: &str) -> LeaseSql {
     let now = now_millis(kind);
     LeaseSql {
         obtain: format!(
-            "UPDATE {table} SET BROKER_NAME=?, TIME={now}+{lease}+0*? WHERE (TIME IS NULL OR TIME < {now}+0*?) AND ID=1"
+            "UPDATE {table} SET BROKER_NAME=?, TIME={now}+{lease}+0*? WHERE (TIME IS NULL OR TIME < {now}+0*?) AND ID=1 AND {obtain_if}"
         ),
         update: format!(
             "UPDATE {table} SET BROKER_NAME=?, TIME=CASE WHEN ?=0 THEN 0 ELSE {now}+{lease} END WHERE BROKER_NAME=? AND ID=1 AND TIME >= {now}"

@@ -3,10 +3,13 @@
 //! Names are never quoted, as the broker does not quote them: PostgreSQL folds them to lower case,
 //! MySQL on Linux takes them as they are. The prefix may only hold letters, digits and `_`.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::broker::classic::lease_sql::now_millis;
 use crate::broker::settings::{DatabaseKind, LeaseSettings};
+use crate::database::facts::Fact;
 use crate::lock::lease::REPAIR;
 
 mod mysql;
@@ -15,7 +18,7 @@ mod postgres;
 /// The name under which agents log in; never a holder's id.
 pub const AGENT: &str = "tandem-agent";
 /// In the text of every trigger; another number means that all are made anew.
-const VERSION: &str = "tandem fence 1";
+const VERSION: &str = "tandem fence 2";
 /// What the triggers say, for whoever reads the log of a broker or of the server.
 const REFUSAL: &str = "tandem: refused, this session is not of the broker that holds the lease";
 
@@ -50,6 +53,8 @@ pub enum Table {
     Lock,
     /// The epoch.
     Group,
+    /// What the database keeps about itself: a row for each [`Fact`].
+    Store,
     /// MySQL and MariaDB: which session is which holder's. Their `PROCESSLIST` shows no names.
     Sessions,
     /// MySQL and MariaDB: the holder, for the triggers. Apart from the lock's row, because message
@@ -70,6 +75,23 @@ pub enum Whose<'a> {
     Holder(&'a str),
 }
 
+/// Sets what each session needs: the server gives up a statement after `patience`, and words mean what
+/// they mean here.
+pub fn settings(settings: &LeaseSettings, patience: Duration) -> String {
+    match settings.server.kind {
+        DatabaseKind::PostgreSQL => {
+            format!("SELECT {}", postgres::settings(settings.schema.as_deref(), patience))
+        }
+        DatabaseKind::MySQL | DatabaseKind::MariaDB => mysql::settings(patience),
+    }
+}
+
+/// PostgreSQL: the same, but only in the session with this number; gives nothing in another.
+pub fn set_in(set: &str, number: i64) -> String {
+    let set = set.trim_start_matches("SELECT ");
+    format!("SELECT CASE WHEN pg_backend_pid()={number} THEN {set} END")
+}
+
 /// The statements for one group.
 #[derive(Clone, Debug)]
 pub struct Sql {
@@ -79,7 +101,17 @@ pub struct Sql {
     now: &'static str,
     prefix: String,
     database: String,
+    schema: Option<String>,
     lease_millis: u64,
+}
+
+/// The first column of a table's primary key.
+fn key(table: Table) -> &'static str {
+    match table {
+        Table::Acks => "CONTAINER",
+        Table::Store => "NAME",
+        Table::Lock | Table::Group | Table::Sessions | Table::Fence | Table::Messages => "ID",
+    }
 }
 
 impl Sql {
@@ -94,6 +126,7 @@ impl Sql {
             now: now_millis(settings.server.kind),
             prefix: settings.table_prefix.clone(),
             database: settings.server.name.clone(),
+            schema: settings.schema.clone(),
             lease_millis: settings.lease_millis,
         }
     }
@@ -103,6 +136,7 @@ impl Sql {
         let name = match table {
             Table::Lock => "ACTIVEMQ_LOCK",
             Table::Group => "TANDEM_GROUP",
+            Table::Store => "TANDEM_STORE",
             Table::Sessions => "TANDEM_SESSIONS",
             Table::Fence => "TANDEM_FENCE",
             Table::Messages => "ACTIVEMQ_MSGS",
@@ -114,8 +148,10 @@ impl Sql {
     /// The tables that an agent makes, in order.
     pub fn own_tables(&self) -> &'static [Table] {
         match self.dialect {
-            Dialect::Postgres => &[Table::Lock, Table::Group],
-            Dialect::MySql => &[Table::Lock, Table::Group, Table::Sessions, Table::Fence],
+            Dialect::Postgres => &[Table::Lock, Table::Group, Table::Store],
+            Dialect::MySql => {
+                &[Table::Lock, Table::Group, Table::Store, Table::Sessions, Table::Fence]
+            }
         }
     }
 
@@ -126,6 +162,7 @@ impl Sql {
             Table::Messages => MESSAGE_COLUMNS,
             Table::Acks => ACK_COLUMNS,
             Table::Group => &["ID", "EPOCH"],
+            Table::Store => &["NAME", "VALUE", "TIME"],
             Table::Sessions | Table::Fence => &["ID", "HOLDER"],
         }
     }
@@ -135,6 +172,9 @@ impl Sql {
         let columns = match table {
             Table::Lock => "ID BIGINT NOT NULL, TIME BIGINT, BROKER_NAME VARCHAR(250)",
             Table::Group => "ID BIGINT NOT NULL, EPOCH BIGINT NOT NULL",
+            Table::Store => {
+                "NAME VARCHAR(32) NOT NULL, VALUE VARCHAR(500) NOT NULL, TIME BIGINT NOT NULL"
+            }
             Table::Sessions => "ID BIGINT NOT NULL, HOLDER VARCHAR(64) NOT NULL",
             Table::Fence => "ID BIGINT NOT NULL, HOLDER VARCHAR(250)",
             Table::Messages | Table::Acks => return None,
@@ -143,14 +183,18 @@ impl Sql {
             Dialect::Postgres => "",
             Dialect::MySql => " ENGINE=InnoDB",
         };
-        let name = self.table(table);
-        Some(format!("CREATE TABLE IF NOT EXISTS {name}({columns}, PRIMARY KEY (ID)){engine}"))
+        let (name, key) = (self.table(table), key(table));
+        Some(format!("CREATE TABLE IF NOT EXISTS {name}({columns}, PRIMARY KEY ({key})){engine}"))
     }
 
-    /// Holder, milliseconds left, time.
-    pub fn look(&self) -> String {
+    /// Holder, milliseconds left, time, whether the server is the recorded one.
+    pub fn look(&self, history: Option<&str>) -> String {
         let (now, lock) = (self.now, self.table(Table::Lock));
-        format!("SELECT BROKER_NAME, COALESCE(TIME,0)-{now}, {now} FROM {lock} WHERE ID=1")
+        let known = self.obtain_if(None, history);
+        format!(
+            "SELECT BROKER_NAME, COALESCE(TIME,0)-{now}, {now}, CASE WHEN {known} THEN 1 ELSE 0 END \
+             FROM {lock} WHERE ID=1"
+        )
     }
 
     /// Puts a missing row back as a lease that nobody holds.
@@ -178,6 +222,61 @@ impl Sql {
             }
             Dialect::MySql => format!("INSERT IGNORE INTO {table}({columns}) VALUES ({values})"),
         }
+    }
+
+    /// Name, value, and milliseconds since it was written.
+    pub fn facts(&self) -> String {
+        format!("SELECT NAME, VALUE, {}-TIME FROM {}", self.now, self.table(Table::Store))
+    }
+
+    /// A fact that may not be there yet.
+    pub fn first_fact(&self, fact: Fact, literal: &str) -> String {
+        let values = format!("'{}',{literal},{}", fact.name(), self.now);
+        self.insert(Table::Store, "NAME,VALUE,TIME", &values)
+    }
+
+    /// Another value of a fact.
+    pub fn change_fact(&self, fact: Fact, literal: &str) -> String {
+        format!(
+            "UPDATE {} SET VALUE={literal}, TIME={} WHERE NAME='{}' AND VALUE<>{literal}",
+            self.table(Table::Store),
+            self.now,
+            fact.name()
+        )
+    }
+
+    /// Removes a fact.
+    pub fn forget(&self, fact: Fact) -> String {
+        format!("DELETE FROM {} WHERE NAME='{}'", self.table(Table::Store), fact.name())
+    }
+
+    /// What must hold for a broker to obtain the lease: that the tables are still its group's, and that
+    /// the server is the recorded one, as far as that can be seen.
+    pub fn obtain_if(&self, group: Option<&str>, history: Option<&str>) -> String {
+        let is = |fact: Fact, wanted: &str| {
+            let (table, name) = (self.table(Table::Store), fact.name());
+            let kept = format!("(SELECT VALUE FROM {table} WHERE NAME='{name}')");
+            match self.dialect {
+                Dialect::Postgres => format!("{kept}={wanted}"),
+                // The table and the broker's session may have different collations: an error.
+                Dialect::MySql => format!("CAST({kept} AS BINARY)=CAST({wanted} AS BINARY)"),
+            }
+        };
+        let group = group.map(|group| is(Fact::Group, group));
+        let history = history.map(|history| is(Fact::History, history));
+        let both: Vec<String> = group.into_iter().chain(history).collect();
+        if both.is_empty() { "1=1".to_owned() } else { both.join(" AND ") }
+    }
+
+    /// A fact's value as a literal. Names of clusters, uids and histories need no other characters.
+    pub fn fact_literal(value: &str) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+        (value.len() <= 500 && value.chars().all(plain)).then(|| format!("'{value}'"))
+    }
+
+    /// How long the lease runs.
+    pub fn lease_millis(&self) -> i64 {
+        i64::try_from(self.lease_millis).unwrap_or(i64::MAX)
     }
 
     /// The epoch kept.
@@ -214,9 +313,16 @@ impl Sql {
         }
     }
 
+    /// PostgreSQL: how many sessions of brokers there are.
+    pub fn count_brokers(cluster: &str) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        cluster.chars().all(plain).then(|| postgres::count_brokers(cluster))
+    }
+
     /// A name of this group for locks; MySQL has one name space for all databases, 64 characters.
     pub fn name(&self) -> String {
-        let digest = Sha256::digest(format!("{}\n{}", self.database, self.prefix));
+        let schema = self.schema.as_ref().map(|schema| format!("\n{schema}")).unwrap_or_default();
+        let digest = Sha256::digest(format!("{}\n{}{schema}", self.database, self.prefix));
         let digits = digest.iter().take(12);
         let digits = digits.fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
         format!("tandem.{digits}")
@@ -228,6 +334,12 @@ impl Sql {
             Dialect::Postgres => postgres::prepare_alone(self),
             Dialect::MySql => format!("SELECT GET_LOCK('{}', {seconds})", self.name()),
         }
+    }
+
+    /// Whether the schema exists, if one is named: a row when it does.
+    pub fn schema_is_there(&self) -> Option<(&str, String)> {
+        let schema = self.schema.as_deref()?;
+        Some((schema, format!("SELECT 1 FROM pg_namespace WHERE nspname='{schema}'")))
     }
 
     /// The columns of a table; none when there is no such table.
@@ -242,12 +354,8 @@ impl Sql {
     /// Statements that need a right each, and do nothing: an explained one is checked and not run.
     pub fn needs(&self, table: Table) -> Vec<String> {
         let name = self.table(table);
-        let (key, value) = match table {
-            Table::Acks => ("CONTAINER", "''"),
-            Table::Lock | Table::Group | Table::Sessions | Table::Fence | Table::Messages => {
-                ("ID", "-1")
-            }
-        };
+        let key = key(table);
+        let value = if key == "ID" { "-1" } else { "''" };
         [
             format!("SELECT {key} FROM {name} WHERE {key}={value}"),
             format!("INSERT INTO {name}({key}) VALUES ({value})"),

@@ -5,7 +5,19 @@
 //! holder updates the fence's row in the same transaction. So a takeover waits for message
 //! transactions in flight, and later ones see the new holder. Renewals never touch the fence's row.
 
+use std::time::Duration;
+
 use super::{REFUSAL, Sql, Table, VERSION, Whose};
+
+/// Whole seconds. The first is for row locks, the second for those of tables: a day by default.
+/// `NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES` and others would change what our words mean.
+pub fn settings(patience: Duration) -> String {
+    let seconds = patience.as_secs().max(1);
+    format!(
+        "SET innodb_lock_wait_timeout={seconds}, lock_wait_timeout={seconds}, \
+         sql_mode='STRICT_TRANS_TABLES'"
+    )
+}
 
 pub fn registered(sql: &Sql, whose: Whose<'_>) -> String {
     let (sessions, lock) = (sql.table(Table::Sessions), sql.table(Table::Lock));

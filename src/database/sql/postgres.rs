@@ -6,7 +6,26 @@
 //! each statement of a volatile function has a snapshot of its own (PostgreSQL 38.7). Renewals change
 //! no holder and never wait.
 
+use std::time::Duration;
+
 use super::{REFUSAL, Sql, Table, VERSION, Whose};
+
+/// What a session needs, as one expression. The schema's field allows lower-case letters, digits and `_`
+/// only.
+pub fn settings(schema: Option<&str>, patience: Duration) -> String {
+    let millis = patience.as_millis().to_string();
+    let path = schema.map(|schema| ("search_path", format!("\"{schema}\"")));
+    [
+        ("statement_timeout", millis.clone()),
+        ("lock_timeout", millis),
+        ("client_min_messages", "warning".to_owned()),
+    ]
+    .into_iter()
+    .chain(path)
+    .map(|(name, value)| format!("set_config('{name}','{value}',false)"))
+    .collect::<Vec<_>>()
+    .join("||")
+}
 
 /// Only sessions that the user may end: of roles whose rights it has. `pg_stat_activity` hides the
 /// names of others.
@@ -25,6 +44,17 @@ pub fn end_sessions(sql: &Sql, whose: Whose<'_>) -> String {
         "SELECT pg_terminate_backend(a.pid) FROM {from} WHERE {whose} \
          AND a.datname=current_database() AND a.pid<>pg_backend_pid() \
          AND pg_has_role(a.usesysid,'USAGE')"
+    )
+}
+
+/// How many sessions there are of brokers of groups with this name: their holders' ids begin with the
+/// names of their pods, cut at 40 characters.
+pub fn count_brokers(cluster: &str) -> String {
+    let pods: String = format!("{cluster}-").chars().take(40).collect();
+    format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname=current_database() \
+         AND application_name ~ '\\.[0-9a-f]{{8}}$' AND left(application_name,{})='{pods}'",
+        pods.len()
     )
 }
 
@@ -77,9 +107,12 @@ pub fn fence(sql: &Sql) -> Vec<String> {
                 "BEFORE UPDATE ON {t} FOR EACH ROW \
                  WHEN (OLD.BROKER_NAME IS DISTINCT FROM NEW.BROKER_NAME)"
             }
-            Table::Messages | Table::Acks | Table::Group | Table::Sessions | Table::Fence => {
-                "BEFORE INSERT OR UPDATE OR DELETE ON {t} FOR EACH STATEMENT"
-            }
+            Table::Messages
+            | Table::Acks
+            | Table::Group
+            | Table::Store
+            | Table::Sessions
+            | Table::Fence => "BEFORE INSERT OR UPDATE OR DELETE ON {t} FOR EACH STATEMENT",
         };
         let when = when.replace("{t}", &name);
         statements.push(format!(
@@ -108,11 +141,13 @@ fn guard_function(sql: &Sql) -> String {
     )
 }
 
+/// It reads the lock's row of the schema in which the agent made it, whatever path a session has: one
+/// with another path would be judged by another group's lease.
 fn fence_function(sql: &Sql) -> String {
     let (prefix, key, lock) = (&sql.prefix, key(sql), sql.table(Table::Lock));
     format!(
         "CREATE OR REPLACE FUNCTION {prefix}TANDEM_FENCE() RETURNS trigger LANGUAGE plpgsql VOLATILE \
-         AS $tandem$\n\
+         SET search_path FROM CURRENT AS $tandem$\n\
          -- {VERSION}: only sessions of the lease's holder write.\n\
          DECLARE holder text;\n\
          BEGIN\n\

@@ -20,7 +20,9 @@ fn sql(kind: DatabaseKind, prefix: &str) -> Sql {
     Sql::new(&LeaseSettings {
         server,
         access,
+        schema: None,
         table_prefix: prefix.to_owned(),
+        group: None,
         holds_messages: true,
         poll_millis: 500,
         renew_millis: 500,
@@ -54,7 +56,7 @@ fn names_fit_into_what_servers_take_and_differ_between_groups() {
 fn every_statement_of_a_group_bears_its_prefix() {
     for kind in [DatabaseKind::PostgreSQL, DatabaseKind::MariaDB] {
         let sql = sql(kind, "A_");
-        let mut all = vec![sql.look(), sql.repair(), sql.epoch(), sql.raise_epoch(7)];
+        let mut all = vec![sql.look(None), sql.repair(), sql.epoch(), sql.raise_epoch(7)];
         all.extend(sql.fence().into_iter().filter(|statement| statement.contains("TANDEM")));
         for statement in all {
             assert!(statement.contains("A_ACTIVEMQ_") || statement.contains("A_TANDEM_"));

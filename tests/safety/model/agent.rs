@@ -189,7 +189,7 @@ impl World {
         let row = Row {
             holder: self.store.lease.map(|(holder, _)| holder.holder()),
             left_millis: self.store.lease.map_or(0, |(_, over)| if over { 0 } else { 1000 }),
-            repaired: false,
+            nobody: None,
             clock_offset_millis: 0,
         };
         let ours = pod.broker.as_ref().map(|broker| broker.id.holder());

@@ -98,7 +98,7 @@ impl World {
         Row {
             holder: self.store.lease.map(|(id, _)| holder(id)),
             left_millis: self.store.lease.map_or(0, |(_, end)| end - now),
-            repaired: false,
+            nobody: None,
             clock_offset_millis: 0,
         }
     }

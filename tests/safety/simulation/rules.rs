@@ -96,7 +96,9 @@ impl Rules {
             Kind::Lease => LockSettings::Lease(LeaseSettings {
                 server: server(),
                 access: access(),
+                schema: None,
                 table_prefix: word(),
+                group: None,
                 holds_messages: true,
                 poll_millis: POLL,
                 renew_millis: KEEP_ALIVE,
