@@ -21,7 +21,7 @@ use crate::agent::event::{Event, Events};
 use crate::agent::greeter::{self, Cadence};
 use crate::agent::lock_watch::LockWatch;
 use crate::agent::machine::{Input, State, step};
-use crate::agent::promote::{Epochs, Promoter};
+use crate::agent::promote::{Epochs, Floor, Promoter};
 use crate::agent::proof::Fence;
 use crate::agent::reap::{Kept, reap_orphans};
 use crate::agent::sources::Sources;
@@ -141,6 +141,22 @@ fn check(ended: Result<(), JoinError>) -> anyhow::Result<()> {
     }
 }
 
+async fn promoter(settings: &AgentSettings, pod: &Pod, floor: Floor) -> Promoter {
+    let author = Author {
+        pod: pod.clone(),
+        cluster: settings.cluster.clone(),
+        ports: settings.ports.clone(),
+    };
+    let api = ApiServer::new(connect_from_env().await, &pod.namespace);
+    Promoter {
+        stores: StoreGate::new(api.clone(), settings),
+        api,
+        author: Arc::new(author),
+        floor,
+        epochs: Epochs::default(),
+    }
+}
+
 impl Agent {
     async fn new(settings: AgentSettings, pod: Pod, output: Output, events: Events) -> Self {
         let timing = Timing::new(&settings);
@@ -149,19 +165,7 @@ impl Agent {
         let kept = Kept::default();
         let sources = Sources::new(&settings, &pod, &kept);
         let (machine, begin) = State::begin(sources.kind);
-        let author = Author {
-            pod: pod.clone(),
-            cluster: settings.cluster.clone(),
-            ports: settings.ports.clone(),
-        };
-        let api = ApiServer::new(connect_from_env().await, &pod.namespace);
-        let promoter = Promoter {
-            stores: StoreGate::new(api.clone(), &settings),
-            api,
-            author: Arc::new(author),
-            floor: sources.floor,
-            epochs: Epochs::default(),
-        };
+        let promoter = promoter(&settings, &pod, sources.floor).await;
         let mut agent = Self {
             locks: LockWatch::new(sources.lock, lives, timing.clone()),
             view: Arc::new(View::new(pod, output.clone(), sources.kind, sources.volume.clone())),

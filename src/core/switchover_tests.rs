@@ -137,7 +137,7 @@ fn each_obstacle_has_a_reason() {
     let elsewhere = Observed { record: Some(record("orders-1", 4)), ..one() };
     let to = |pod: &str| cluster(&format!("now to={pod}"), "");
     let moving = Rollout::Moving("it starts".into());
-    for (wanted, cluster, observed, rollout) in [
+    for (wanted, cluster, observed, rollout) in vec![
         (None, &any, group_of(both.clone()), Rollout::Done),
         (None, &to("orders-1"), one(), Rollout::Done),
         (Some("Paused"), &paused, one(), Rollout::Done),

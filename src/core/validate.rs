@@ -146,23 +146,8 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
             problem("broker.config.xml", text);
             Fragment::default()
         });
-    if spec.broker.image.is_none() && !VERSIONS.contains(&spec.broker.version.as_str()) {
-        problem(
-            "broker.version",
-            format!(
-                "{} is not one of the tested versions ({}); choose one, or name the image to run in broker.image",
-                spec.broker.version,
-                VERSIONS.join(", ")
-            ),
-        );
-    }
-    for text in spec.broker.java.options.iter().filter_map(|option| launch::refusal(option)) {
-        problem("broker.java.options", text);
-    }
-    for name in spec.broker.log.levels.keys() {
-        if let Some(why) = log::refusal(name) {
-            problem("broker.log.levels", format!("{name:?}: {why}"));
-        }
+    for (field, text) in broker_problems(spec) {
+        problem(field, text);
     }
     for text in spec.update.windows.iter().filter_map(windows::problem) {
         problem("update.windows", text);
@@ -197,6 +182,25 @@ pub fn validate(cluster: &BrokerCluster) -> Result<ValidCluster, Vec<Invalid>> {
         accept_store: request(cluster, labels::ACCEPT_STORE),
         spec: spec.clone(),
     })
+}
+
+fn broker_problems(spec: &BrokerClusterSpec) -> Vec<(&'static str, String)> {
+    let broker = &spec.broker;
+    let mut problems = Vec::new();
+    if broker.image.is_none() && !VERSIONS.contains(&broker.version.as_str()) {
+        let versions = VERSIONS.join(", ");
+        let text = format!(
+            "{} is not one of the tested versions ({versions}); choose one, or name the image to run in broker.image",
+            broker.version
+        );
+        problems.push(("broker.version", text));
+    }
+    let refused = broker.java.options.iter().filter_map(|option| launch::refusal(option));
+    problems.extend(refused.map(|text| ("broker.java.options", text)));
+    let levels = broker.log.levels.keys();
+    let refused = levels.filter_map(|name| Some(format!("{name:?}: {}", log::refusal(name)?)));
+    problems.extend(refused.map(|text| ("broker.log.levels", text)));
+    problems
 }
 
 /// Variables that the agent relies on, or that a broker must not be given.
@@ -326,27 +330,6 @@ mod tests {
                 "add it there",
             ),
             (
-                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/}]}",
-                "spec.pod.volumeMounts",
-                "another mountPath",
-            ),
-            // An own lock file for each broker, with a volume of its own.
-            (
-                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /store/kahadb}]}",
-                "spec.pod.volumeMounts",
-                "/store/kahadb is within /store",
-            ),
-            (
-                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /etc/tandem/activemq.xml, subPath: y}]}",
-                "spec.pod.volumeMounts",
-                "within /etc/tandem",
-            ),
-            (
-                "pod: {volumes: [{name: x}], volumeMounts: [{name: x, mountPath: /opt}]}",
-                "spec.pod.volumeMounts",
-                "/opt is around /opt/tandem",
-            ),
-            (
                 "pod: {resources: {requests: {cpu: 2}, limits: {cpu: 500m, memory: 1Gi}}}",
                 "spec.pod.resources",
                 "raise the limit",
@@ -354,6 +337,22 @@ mod tests {
         ] {
             let text = problem(spec);
             assert!(text.starts_with(field) && text.contains(words), "{spec}: {text}");
+        }
+    }
+
+    #[test]
+    fn mounts_at_within_or_around_tandem_s_directories_are_refused() {
+        for (mount, words) in [
+            ("mountPath: /store/", "another mountPath"),
+            // A lock file of its own for each broker, with a volume of its own.
+            ("mountPath: /store/kahadb", "/store/kahadb is within /store"),
+            ("mountPath: /etc/tandem/activemq.xml, subPath: y", "within /etc/tandem"),
+            ("mountPath: /opt", "/opt is around /opt/tandem"),
+        ] {
+            let text = problem(&format!(
+                "pod: {{volumes: [{{name: x}}], volumeMounts: [{{name: x, {mount}}}]}}"
+            ));
+            assert!(text.starts_with("spec.pod.volumeMounts") && text.contains(words), "{text}");
         }
     }
 

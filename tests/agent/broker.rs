@@ -52,7 +52,7 @@ pub fn main() {
 
     if env::var_os(LOCKLESS).is_some() {
         serve(port);
-        sleep(Duration::from_secs(600));
+        sleep(Duration::from_mins(10));
         return;
     }
     let (lock, modified) = acquire(Path::new(&path), keep_alive);

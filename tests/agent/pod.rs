@@ -219,10 +219,7 @@ impl Group {
         let root = self.directory.path();
         let name = format!("{}-{ordinal}", self.name);
         let config = root.join(&name);
-        let secret = config.join("admin");
-        fs::create_dir_all(&secret).unwrap();
-        fs::write(secret.join("username"), "admin").unwrap();
-        fs::write(secret.join("password"), "secret").unwrap();
+        let secret = admin_secret(&config);
         let store = self.store(ordinal);
         let lock = store.join("lock");
         let volume = self.tried.as_ref().map(|(preflight, _)| {
@@ -279,6 +276,15 @@ impl Group {
             .unwrap();
         Pod { name, process: RefCell::new(process), port, lock, marker }
     }
+}
+
+/// The administrator's Secret as it is mounted.
+fn admin_secret(config: &Path) -> PathBuf {
+    let secret = config.join("admin");
+    fs::create_dir_all(&secret).unwrap();
+    fs::write(secret.join("username"), "admin").unwrap();
+    fs::write(secret.join("password"), "secret").unwrap();
+    secret
 }
 
 impl Group {

@@ -1,4 +1,4 @@
-//! Whoever answers in the server's place: PgBouncer in all its modes, and a relay that makes up its own
+//! Whoever answers in the server's place: `PgBouncer` in all its modes, and a relay that makes up its own
 //! number of a session, as MySQL's proxies do.
 
 use std::fs;
@@ -35,7 +35,7 @@ impl Drop for PgBouncer {
 }
 
 impl PgBouncer {
-    fn start(world: &World, mode: &str, more: &str) -> Self {
+    fn start(world: &World, mode: &str, pool: &str) -> Self {
         packages::ensure(&Cache::open().unwrap(), &["pgbouncer"]).unwrap();
         let (directory, port) = (world.directory.path(), free_port());
         let users = directory.join("users");
@@ -44,7 +44,7 @@ impl PgBouncer {
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr=127.0.0.1\n\
              listen_port={port}\nunix_socket_dir=\nauth_type=scram-sha-256\nauth_file={}\n\
-             pool_mode={mode}\n{more}\n",
+             pool_mode={mode}\n{pool}\n",
             world.server.port,
             users.display()
         );
@@ -88,22 +88,22 @@ async fn other_client(world: &World, port: u16) -> Client {
 #[tokio::test]
 async fn a_pooler_that_shares_sessions_is_told_before_anything_is_set_or_locked() {
     let world = World::new(DatabaseKind::PostgreSQL).await;
-    for (mode, more) in [
+    for (mode, pool) in [
         ("transaction", ""),
         ("transaction", "server_round_robin=1\nmin_pool_size=3"),
         ("transaction", "default_pool_size=1"),
         ("statement", ""),
     ] {
-        let pooler = PgBouncer::start(&world, mode, more);
+        let pooler = PgBouncer::start(&world, mode, pool);
         let agent = through(&world, pooler.port);
         for problem in [agent.look().await.unwrap_err(), agent.prepare().await.unwrap_err()] {
-            assert_eq!(problem.kind, ProblemKind::PoolerBetween, "{mode} {more}: {problem:?}");
+            assert_eq!(problem.kind, ProblemKind::PoolerBetween, "{mode} {pool}: {problem:?}");
             assert!(problem.message.contains("session mode"), "{}", problem.message);
         }
         let mut other = other_client(&world, pooler.port).await;
         for setting in ["statement_timeout", "lock_timeout"] {
             let value = other.value(&format!("SHOW {setting}")).await;
-            assert_eq!(value.as_deref(), Some("0"), "{mode} {more}: {setting} stayed behind");
+            assert_eq!(value.as_deref(), Some("0"), "{mode} {pool}: {setting} stayed behind");
         }
         let locks = "SELECT COUNT(*) FROM pg_locks WHERE locktype='advisory'";
         assert_eq!(other.value(locks).await.as_deref(), Some("0"));

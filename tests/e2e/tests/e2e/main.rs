@@ -12,6 +12,7 @@ mod databases;
 mod day_two;
 mod faults;
 mod hostile;
+mod identity;
 mod input;
 mod lifecycle;
 mod nodes;

@@ -1,11 +1,15 @@
 //! Planned changes of master.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Group, Lab, Server, Store, TestClient, group::LIMIT, group::now_millis, wait};
+use e2e::{Address, Group, Lab, Server, Store, TestClient, group::LIMIT, group::now_millis, wait};
+use nix::sys::signal::Signal;
 use serde_json::json;
-use tandem::api::{
-    labels,
-    v1alpha1::{SwitchoverResult, SwitchoverStatus},
+use tandem::{
+    api::{
+        labels,
+        v1alpha1::{SwitchoverResult, SwitchoverStatus},
+    },
+    broker::report::MotionView,
 };
 
 use crate::{
@@ -48,6 +52,36 @@ pub async fn asked_for(lab: &Lab, store: Store) -> Outcome {
     let account = group.settle(&clients).await?;
     group.remove().await?;
     Ok(format!("{}; as the agents say {outages:?} ms; {account}", text.join("; ")))
+}
+
+/// A standby whose JVM is stopped is none: no switchover begins towards it, and it is replaced.
+pub async fn frozen_standby(lab: &Lab) -> Outcome {
+    let group = Group::up(lab, "e2e-standby-frozen").await?;
+    let client = TestClient::start(&group, Address::Service).await?;
+    let (master, epoch) = group.await_steady().await?;
+    let standby = group.other(&master);
+    let at = group.signal_broker(&standby, Signal::SIGSTOP).await?;
+    wait::until("the standby is seen to stand still", LIMIT, async || {
+        let motion = group.report(&standby).await?.motion;
+        Ok(if motion == Some(MotionView::Still) { Ok(()) } else { Err(format!("{motion:?}")) })
+    })
+    .await?;
+    let seen = now_millis() - at;
+    let refused = answer(&group, "to a frozen standby").await?;
+    ensure!(
+        refused.result == SwitchoverResult::Refused && refused.reason == "NoStandby",
+        "{refused:?}"
+    );
+    wait::until("the standby's broker is killed", LIMIT, async || {
+        let exit = group.last_exit(&standby).await?;
+        Ok(if exit == "BrokerHung" { Ok(()) } else { Err(exit) })
+    })
+    .await?;
+    group.await_complete().await?;
+    ensure!(group.await_steady().await? == (master, epoch), "the mastership moved");
+    let account = group.settle(&[client]).await?;
+    group.remove().await?;
+    Ok(format!("seen after {seen} ms; {account}"))
 }
 
 /// Asks, and waits for the answer.

@@ -7,7 +7,7 @@ use futures::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     Outcome, backlog, claims, database_faults, database_input, databases, day_two, faults, hostile,
-    input, lifecycle, nodes, policy, preflight, record, rollout, split_brain,
+    identity, input, lifecycle, nodes, policy, preflight, record, rollout, split_brain,
     storage::{self, Heal},
     switchover, torn, versions, warm,
 };
@@ -23,7 +23,7 @@ pub enum Company {
 }
 
 /// Every scenario, in the order of the list.
-const SCENARIOS: [(&str, Company, Run); 37] = [
+const SCENARIOS: [(&str, Company, Run); 40] = [
     ("a_cluster_comes_up_and_says_so", Company::Beside, |lab| {
         lifecycle::comes_up(lab).boxed_local()
     }),
@@ -48,6 +48,10 @@ const SCENARIOS: [(&str, Company, Run); 37] = [
     ("hibernated", Company::Beside, |lab| day_two::hibernated(lab, Store::File).boxed_local()),
     ("scaled", Company::Beside, |lab| day_two::scaled(lab).boxed_local()),
     ("switchover", Company::Beside, |lab| switchover::asked_for(lab, Store::File).boxed_local()),
+    ("standby_frozen", Company::Beside, |lab| switchover::frozen_standby(lab).boxed_local()),
+    ("claim_made_anew_serves_nothing_else", Company::Beside, |lab| {
+        identity::claim_made_anew(lab).boxed_local()
+    }),
     ("record_edited_or_deleted_is_repaired", Company::Beside, |lab| {
         record::repaired(lab).boxed_local()
     }),
