@@ -59,7 +59,7 @@ fn happen(world: &World, event: &Event) {
     let pod = |ordinal: &u8| format!("orders-{ordinal}");
     match event {
         Event::Change(heap) => {
-            world.edit("/broker/java/heap", json!(format!("{}%", heap % 90 + 1)));
+            world.edit("/broker/java/heap", json!(format!("{}%", heap % 70 + 1)));
         }
         Event::BrokenImage => {
             world.edit("/broker/image", json!("registry.example/no-such-image:1"));

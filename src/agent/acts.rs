@@ -327,7 +327,7 @@ impl Agent {
                 // A lock that is free because its holder just died was not lost.
                 self.kill = Kill {
                     dying: self.broker.as_ref().is_some_and(Broker::is_ending),
-                    free: self.machine.lock() == LockView::Free,
+                    let_go: self.lock_taken.is_some() && self.machine.lock() == LockView::Free,
                     local: self.lock_is_local,
                 };
                 self.signal(Signal::SIGKILL);

@@ -60,8 +60,8 @@ impl Ended {
 pub struct Kill {
     /// The process was about to end by itself, or had ended.
     pub dying: bool,
-    /// The last look had found the lock free.
-    pub free: bool,
+    /// The last look had found the lock free, and an earlier one had found that the process held it.
+    pub let_go: bool,
     /// Only this node's kernel grants that lock: nobody but its holder can let go of it.
     pub local: bool,
 }
@@ -72,7 +72,7 @@ pub fn reason(decided: ExitReason, kill: Kill, way: Way, memory: bool) -> ExitRe
     let itself = match decided {
         ExitReason::BrokerCrashed => true,
         ExitReason::LockLost => {
-            kill.dying || kill.free && matches!(way, Way::Exited | Way::Signalled)
+            kill.dying || kill.let_go && matches!(way, Way::Exited | Way::Signalled)
         }
         ExitReason::BrokerHung
         | ExitReason::LeaseUnproven
@@ -90,7 +90,7 @@ pub fn reason(decided: ExitReason, kill: Kill, way: Way, memory: bool) -> ExitRe
         ExitReason::MemoryExceeded
     } else if itself {
         ExitReason::BrokerCrashed
-    } else if decided == ExitReason::LockLost && kill.free && kill.local {
+    } else if decided == ExitReason::LockLost && kill.let_go && kill.local {
         ExitReason::StoppedItself
     } else {
         decided
@@ -117,14 +117,14 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
 
-    const LOST: Kill = Kill { dying: false, free: true, local: true };
+    const LOST: Kill = Kill { dying: false, let_go: true, local: true };
 
     #[test]
     fn a_broker_that_had_ended_before_its_kill_was_not_killed_for_its_lock() {
         use ExitReason::{BrokerCrashed, LockLost, MemoryExceeded, StoppedItself};
         let dying = Kill { dying: true, ..LOST };
         let remote = Kill { local: false, ..LOST };
-        let stolen = Kill { free: false, ..LOST };
+        let stolen = Kill { let_go: false, ..LOST };
         for (kill, way, memory, wanted) in [
             (dying, Way::Killed, false, BrokerCrashed),
             (dying, Way::Killed, true, MemoryExceeded),

@@ -135,6 +135,8 @@ fn brokers_of_another_elector_are_not_joined_while_they_may_live() {
     let store = former.root().join("store");
     let pods = [former.pod(0), former.pod(1)];
     api.wait_for("a master", SOON, |api| !api.target().is_empty());
+    let standby = if api.target() == "former-0" { &pods[1] } else { &pods[0] };
+    standby.wait_for(AgentState::Standby);
 
     let other = FakeApi::start();
     let made_anew = Group::tried("anew", &other, "Warn", |_| vec![store.clone(); 2]).of("another");
@@ -150,7 +152,6 @@ fn brokers_of_another_elector_are_not_joined_while_they_may_live() {
         assert!(said.contains(words), "{said}");
     }
     // Those who were there first are not in doubt.
-    let standby = if api.target() == "former-0" { &pods[1] } else { &pods[0] };
     standby.inflict(Fault::Kill);
     standby.wait_until("its broker again", |report| {
         report.child.as_ref().is_some_and(|child| child.restarts == 1)

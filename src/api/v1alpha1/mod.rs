@@ -3,6 +3,7 @@
 mod crd;
 mod database;
 mod defaults;
+mod log;
 mod quantity;
 mod spec;
 mod status;
@@ -12,6 +13,7 @@ mod update;
 pub use crd::crd;
 pub use database::*;
 pub use defaults::*;
+pub use log::*;
 pub use quantity::{QuantityValue, amount, mebibytes, whole};
 pub use spec::*;
 pub use status::*;

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BrokerClusterStatus, QuantityValue, Storage, Update, defaults};
+use super::{BrokerClusterStatus, LogOptions, QuantityValue, Storage, Update, defaults};
 
 /// A group of ActiveMQ brokers that share one store: the broker that holds the lock on the store is
 /// the master and serves the clients, the others are standbys that wait for the lock.
@@ -182,57 +182,6 @@ pub struct BrokerConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub xml: Option<String>,
-}
-
-/// What the broker logs, to its standard output. It is the only way to change that: the agent learns
-/// of the lock through the same log, so options, environment variables and files of log4j are refused.
-#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct LogOptions {
-    /// The least severe level that is logged, by the name of a Java package or class, for example
-    /// `org.apache.activemq.store.kahadb.MessageDatabase: TRACE`. `root` is for everything that has no
-    /// level of its own; its default is INFO.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
-    pub levels: BTreeMap<String, LogLevel>,
-}
-
-impl LogOptions {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// A level of the log.
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum LogLevel {
-    /// Nothing.
-    Off,
-    /// What is wrong.
-    Error,
-    /// What may be wrong.
-    Warn,
-    /// What a broker does in its life.
-    Info,
-    /// What it does for each connection and message.
-    Debug,
-    /// All steps of it.
-    Trace,
-}
-
-impl LogLevel {
-    /// As log4j writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "OFF",
-            Self::Error => "ERROR",
-            Self::Warn => "WARN",
-            Self::Info => "INFO",
-            Self::Debug => "DEBUG",
-            Self::Trace => "TRACE",
-        }
-    }
 }
 
 /// A port on which the master serves clients.
