@@ -69,7 +69,7 @@ pub async fn frozen_standby(lab: &Lab) -> Outcome {
     let seen = now_millis() - at;
     let refused = answer(&group, "to a frozen standby").await?;
     ensure!(
-        refused.result == SwitchoverResult::Refused && refused.reason == "NoStandby",
+        refused.result == SwitchoverResult::Refused && refused.message.contains("stands still"),
         "{refused:?}"
     );
     wait::until("the standby's broker is killed", LIMIT, async || {
