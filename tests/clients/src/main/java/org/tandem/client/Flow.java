@@ -12,6 +12,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -43,6 +45,7 @@ final class Flow {
     private final boolean topic;
     private final long size;
     private final long pauseMillis;
+    private final CountDownLatch subscribed;
     private final AtomicBoolean sendingIsOver = new AtomicBoolean();
     private final AtomicBoolean over = new AtomicBoolean();
     private final AtomicLong interruptions = new AtomicLong();
@@ -55,6 +58,7 @@ final class Flow {
         int producers = positive("producers", 4);
         int consumers = positive("consumers", 4);
         int each = positive("count", 10_000) / producers;
+        subscribed = new CountDownLatch(consumers);
         ledger = new Ledger(producers, each, topic ? consumers : 1);
         size = options.number("size", 1024);
         pauseMillis = options.number("pause", 0);
@@ -89,6 +93,10 @@ final class Flow {
         boolean receiveFirst = topic || options.on("at-once", false);
         if (receiveFirst) {
             startAll("consumer", positive("consumers", 4), this::receive);
+            // A topic keeps nothing for a subscriber that comes later.
+            if (!subscribed.await(options.number("timeout", 60), TimeUnit.SECONDS)) {
+                throw new IllegalStateException("the receivers did not subscribe in time");
+            }
         }
         long begun = System.currentTimeMillis();
         List<Thread> senders = startAll("producer", positive("producers", 4), this::send);
@@ -184,6 +192,7 @@ final class Flow {
 
     private void receive(Session session, int consumer) throws JMSException, InterruptedException {
         MessageConsumer receiver = session.createConsumer(destination(session));
+        subscribed.countDown();
         while (!over.get()) {
             Message message = receiver.receive(TICK_MILLIS);
             if (message != null) {
