@@ -1,6 +1,7 @@
 //! Environment variables that change what a broker does behind the back of its configuration.
 
-/// Variables of the JVM, the launcher, log4j and the dynamic linker, and why they are not let in.
+/// Variables of the JVM, the launcher and log4j, and why they are not let in. What brings code of the user's
+/// own, `LD_PRELOAD` for an allocator for example, is let in, as `-javaagent` is.
 ///
 /// The JVM reads the first three by itself and puts their options before or after those of the command
 /// line (JDK 17, `java` command). log4j takes any of its properties from the environment.
@@ -13,14 +14,10 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 /// The same for whole families, compared without regard to case.
-const PREFIXES: [(&str, &str); 4] = [
+const PREFIXES: [(&str, &str); 3] = [
     ("ACTIVEMQ_", JAVA),
     ("LOG4J", "the log is part of how a broker is watched; use broker.log.levels"),
     ("SLF4J", "the log is part of how a broker is watched; use broker.log.levels"),
-    (
-        "LD_",
-        "it puts foreign code into every program of the container; put libraries into the image",
-    ),
 ];
 
 const JAVA: &str = "it changes the JVM's options past Tandem's own; use broker.java.options";
@@ -49,11 +46,10 @@ mod tests {
             // log4j looks for its properties by their own names too.
             "log4j2.configurationFile",
             "CLASSPATH",
-            "LD_PRELOAD",
         ] {
             assert!(refusal(name).is_some(), "{name}");
         }
-        for name in ["JAVA_HOME", "PATH", "TZ", "MALLOC_ARENA_MAX", "LOG", "Ä", ""] {
+        for name in ["JAVA_HOME", "PATH", "LD_PRELOAD", "TZ", "MALLOC_ARENA_MAX", "LOG", "Ä", ""] {
             assert_eq!(refusal(name), None, "{name}");
         }
     }

@@ -7,7 +7,10 @@ use e2e::{Group, Lab, group::LIMIT, http, lab::SYSTEM, wait};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
-use tandem::broker::report::{AgentState, ExitReason};
+use tandem::{
+    api::labels,
+    broker::report::{AgentState, ExitReason},
+};
 
 use crate::Outcome;
 
@@ -29,10 +32,22 @@ pub async fn two_stores(lab: &Lab) -> Outcome {
     let astray =
         if group.node_of(&loser).await? == ASTRAY { loser.clone() } else { group.other(&loser) };
     group.delete_pod(&astray, None).await?;
+    if astray != loser {
+        accept_the_volumes_store(&group, &loser).await?;
+    }
     group.await_complete().await?;
     ensure!(events(&group)?.iter().filter(|event| *event == "SplitBrainDetected").count() == 1);
     group.remove().await?;
     Ok(told)
+}
+
+/// The broker on the other directory has served last, so its store is the group's. That the volume's own one is to
+/// be it again is for a person to say.
+async fn accept_the_volumes_store(group: &Group<'_>, pod: &str) -> Result<()> {
+    group.await_condition("StorageLockVerified", "False", "the group served from store").await?;
+    let found = group.report(pod).await?.store.and_then(|store| store.identity);
+    let found = found.with_context(|| format!("{pod} tells no store"))?;
+    group.annotate(labels::ACCEPT_STORE, &found.to_string()).await.map(drop)
 }
 
 /// What became of it, and the pod whose broker was killed.
