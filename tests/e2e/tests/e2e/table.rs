@@ -135,7 +135,7 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 28] = [
     ("database_master_frozen", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
         databases::frozen(lab, store).boxed_local()
     }),
-    ("database_pod_frozen", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+    ("database_pod_frozen", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         databases::pod_frozen(lab, store).boxed_local()
     }),
     ("database_pod_deleted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
@@ -166,7 +166,7 @@ const ON_DATABASES: [(&str, Company, Place, With, RunOn); 28] = [
     ("database_hostile_clients", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         hostile::clients(lab, store, "6.3.1").boxed_local()
     }),
-    ("database_slow", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
+    ("database_slow", Company::Beside, Place::Database, With::FullOnly, |lab, store| {
         database_faults::slow(lab, store).boxed_local()
     }),
     ("lock_row_deleted", Company::Beside, Place::Database, With::PostgreSql, |lab, store| {
@@ -265,9 +265,7 @@ const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 22] = [
     ("gluster_cut_from_master_for_3_s", Company::Beside, When::Full, |lab| {
         storage::cut(lab, Heal::After(3000)).boxed_local()
     }),
-    ("gluster_cut_twice", Company::Beside, When::Always, |lab| {
-        storage::cut_twice(lab).boxed_local()
-    }),
+    ("gluster_cut_twice", Company::Beside, When::Full, |lab| storage::cut_twice(lab).boxed_local()),
     ("gluster_frozen", Company::Beside, When::Always, |lab| {
         storage::server_frozen(lab).boxed_local()
     }),
@@ -293,7 +291,7 @@ const ON_NETWORK_STORAGE: [(&str, Company, When, Run); 22] = [
     ("gluster_agent_frozen_and_thawed", Company::Beside, When::Always, |lab| {
         storage::agent_thawed(lab, Store::NetworkFile).boxed_local()
     }),
-    ("gluster_pods_frozen_and_thawed", Company::Beside, When::Always, |lab| {
+    ("gluster_pods_frozen_and_thawed", Company::Beside, When::Full, |lab| {
         storage::pods_thawed(lab, Store::NetworkFile).boxed_local()
     }),
     ("gluster_pod_deleted", Company::Beside, When::Full, |lab| {
