@@ -85,6 +85,8 @@ impl Lease {
     /// Takes the lease if it is free or has run out.
     async fn obtain(&mut self) -> Option<bool> {
         let (holder, obtain_if) = (&self.properties["holder"], &self.properties["obtainIf"]);
+        // Where the agent cannot ask the database, the broker has its own statement, without a condition.
+        let obtain_if = if obtain_if.is_empty() { "TRUE" } else { obtain_if };
         self.change(&locker::obtain(KIND, self.length, holder, obtain_if)).await
     }
 

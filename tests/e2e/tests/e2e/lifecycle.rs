@@ -227,7 +227,7 @@ pub async fn operator_killed(lab: &Lab) -> Outcome {
     }
     // Brokers that end at once: what is tested is the operator.
     let spec = json!({
-        "broker": {"java": {"options": ["-version"]}},
+        "broker": {"java": {"options": ["-XX:NoSuchOption"]}},
         "pod": {"resources": {"requests": {"cpu": "1m", "memory": "32Mi"}, "limits": {"memory": "512Mi"}}}
     });
     let mut kills = 0;
