@@ -36,6 +36,8 @@ final class Flow {
 
             The exit code is 0 if every message that was acknowledged was received, else 1.
             """;
+    /** What waits is to wait in the broker: a topic's subscriber takes 32,766 messages ahead by default. */
+    private static final String PREFETCH = "?consumer.prefetchSize=100";
     private static final long TICK_MILLIS = 100;
     private static final long TICKS_OF_A_LINE = 50;
 
@@ -170,13 +172,13 @@ final class Flow {
         }
     }
 
-    private Destination destination(Session session) throws JMSException {
-        return topic ? session.createTopic(options.text("topic", null))
-                : session.createQueue(options.text("queue", "tandem.flow"));
+    private Destination destination(Session session, String how) throws JMSException {
+        return topic ? session.createTopic(options.text("topic", null) + how)
+                : session.createQueue(options.text("queue", "tandem.flow") + how);
     }
 
     private void send(Session session, int producer) throws JMSException {
-        MessageProducer sender = session.createProducer(destination(session));
+        MessageProducer sender = session.createProducer(destination(session, ""));
         sender.setDeliveryMode(
                 options.on("transient", false) ? DeliveryMode.NON_PERSISTENT : DeliveryMode.PERSISTENT);
         byte[] body = new byte[(int) size];
@@ -191,7 +193,7 @@ final class Flow {
     }
 
     private void receive(Session session, int consumer) throws JMSException, InterruptedException {
-        MessageConsumer receiver = session.createConsumer(destination(session));
+        MessageConsumer receiver = session.createConsumer(destination(session, PREFETCH));
         subscribed.countDown();
         while (!over.get()) {
             Message message = receiver.receive(TICK_MILLIS);
