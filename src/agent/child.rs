@@ -146,7 +146,7 @@ pub(super) fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(name))
 }
 
-/// What is told of a broker process, and to whom.
+/// Where news of a broker process goes.
 struct Told {
     generation: u32,
     signs: Option<Signs>,
