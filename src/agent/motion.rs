@@ -102,7 +102,7 @@ struct Mark {
 }
 
 impl Motion {
-    /// What is told of a broker that waits for the lock.
+    /// How the report shows a broker that waits for the lock.
     pub fn view(&self) -> MotionView {
         match self.tries {
             Sign::Unknown => MotionView::Unknown,

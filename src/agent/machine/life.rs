@@ -145,7 +145,7 @@ fn stop(state: &mut State, reason: ExitReason, acts: &mut Vec<Act>) {
     let stops = matches!(state.phase, Phase::SteppingDown { .. });
     let reason = if stops { state.exit_reason() } else { reason };
     disarm_service(acts);
-    // Somebody waits for the lock of a master that makes way, also if its pod is told to end meanwhile.
+    // A standby waits for the lock of a master that steps down, also if its pod is told to end meanwhile.
     let makes_way = reason == ExitReason::SwitchedOver;
     let grace = if makes_way { Deadline::MakeWay } else { Deadline::StopGrace };
     acts.extend([Act::Stop, Act::Arm(grace)]);

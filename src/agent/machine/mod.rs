@@ -47,13 +47,13 @@
 //!     since (a node that thaws must not judge by the time it slept);
 //!   - it shows no sign of life ([`Input::Hung`]): as a standby, while the last look was answered, it has not
 //!     tried the lock for `hangTimeout`; or it starts or holds the lock, has not greeted yet, and has neither
-//!     used the processor nor read nor written for six times that. It is told of nobody who waits for a
-//!     device: that is the storage's fault;
+//!     used the processor nor read nor written for six times that. A process that waits for a device never
+//!     counts: that is the storage's fault;
 //!   - as a standby it leaves a free lock alone for longer than `hangTimeout`, poll and keep-alive
 //!     together: nobody else would end a frozen standby, and without it nobody takes over;
 //!   - the record says that several brokers hold the lock, this child among them, and that it is the one
 //!     to yield; or that it stays, and within 2 s no look has found the lock its own;
-//!   - a polite stop lasted longer than its grace. A master that makes way, or whose pod ends while another
+//!   - a polite stop lasted longer than its grace. A master that steps down, or whose pod ends while another
 //!     pod's agent says that its broker waits for the lock, has 300 ms from then on: a polite stop saves
 //!     its successor the replay of the journal's end, which takes less than a second, but it stops one
 //!     connection after the other, and may wait up to 1 s for the thread of each (`TcpTransport.stop`).

@@ -70,7 +70,7 @@ impl World {
         moves || self.rules.lacks(Mutation::NoProofOfLife)
     }
 
-    /// Nobody makes way for one that has stood still for longer than it takes to tell.
+    /// No master steps down for a standby that has stood still for longer than it takes to notice.
     fn checks_that_it_moves(&mut self, p: usize) {
         let now = self.now;
         let stands = |pod: &Pod| {
